@@ -1,0 +1,295 @@
+"""What the server remembers, as rows of bytes and scalars. Implementations: SQLite file, SQLite memory; PostgreSQL fits.
+
+Writes go in batches, strictly in order: `submit` takes one, `done` is called on the event loop with its outcome. A batch
+lands whole or not at all. Reads on the hot path are callbacks (SQLite answers inline, a networked store later), so that
+loading needs no task; rare reads are coroutines. Times are microseconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from perdure.visibility.query import Query
+
+
+@dataclass(slots=True)
+class ItemWrite:
+    """A pending thing of a large run. `value` None deletes it."""
+
+    sort: int
+    key: str
+    value: bytes | None
+
+
+@dataclass(slots=True)
+class HistoryBatch:
+    """Events of one commit of a run: a serialised `History` (repeated field 1), first and last event ID inclusive."""
+
+    first_event_id: int
+    last_event_id: int
+    blob: bytes
+
+
+@dataclass(slots=True)
+class RunWrite:
+    """One run's new state. Refused (with the whole batch) unless the stored version is `version - 1` (0: no row yet)."""
+
+    run_no: int
+    version: int
+    core: bytes
+    wake_at: int | None
+    namespace_id: str
+    kind: int
+    execution_id: str
+    run_id: str
+    slot: int = 0
+    history: HistoryBatch | None = None
+    items: Sequence[ItemWrite] = ()
+    request_ids: Sequence[tuple[str, int, int]] = ()
+    """(request ID, event type number, event ID or 0 while buffered), appended; a known request ID is replaced."""
+
+
+@dataclass(slots=True)
+class CurrentWrite:
+    """The pointer to an execution's latest run: all that Start needs to decide about an existing ID."""
+
+    namespace_id: str
+    kind: int
+    execution_id: str
+    run_id: str
+    run_no: int
+    status: int
+    first_run_id: str
+    create_request_id: str
+    start_time: int
+
+
+@dataclass(slots=True)
+class VisibilityWrite:
+    """What list and count see of a run; inserted at start, replaced at close and on attribute or memo change.
+
+    `memo` and `search_attributes` are serialised messages. `values` are the typed custom and predefined attributes:
+    (name, type number of IndexedValueType, value), one entry for each element of a KeywordList; datetimes in microseconds.
+    """
+
+    namespace_id: str
+    run_id: str
+    workflow_id: str
+    workflow_type: str
+    status: int
+    start_time: int
+    execution_time: int
+    close_time: int | None
+    task_queue: str
+    parent_workflow_id: str
+    parent_run_id: str
+    root_workflow_id: str
+    root_run_id: str
+    history_length: int
+    history_size: int
+    state_transitions: int
+    memo: bytes
+    search_attributes: bytes
+    values: Sequence[tuple[str, int, str | int | float]] = ()
+    division: str = ""
+    """Namespace division: empty for users' workflows."""
+
+
+@dataclass(slots=True)
+class TaskWrite:
+    """A task that waits for a poller: an index entry, never truth (the run's state is). Keyed by `task_no`."""
+
+    task_no: int
+    namespace_id: str
+    queue: str
+    kind: int
+    """1 workflow, 2 activity (enums.TaskQueueType)."""
+    priority: int
+    fairness_key: str
+    execution_id: str
+    run_id: str
+    scheduled_event_id: int
+    attempt: int
+    stamp: int
+    created: int
+
+
+@dataclass(slots=True)
+class OutboxWrite:
+    """A message on its way to another execution, written with the sender's turn, deleted in the receiver's transaction."""
+
+    message_no: int
+    namespace_id: str
+    kind: int
+    execution_id: str
+    blob: bytes
+
+
+@dataclass(slots=True)
+class NamespaceWrite:
+    """A namespace's row; `blob` is the runtime's own encoding. `deleted` removes it."""
+
+    namespace_id: str
+    name: str
+    blob: bytes
+    deleted: bool = False
+
+
+@dataclass(slots=True)
+class RunDelete:
+    """Forget a run: its `current` (if it points at it), `executions` and `search_values` rows go at once, the rest later."""
+
+    namespace_id: str
+    kind: int
+    execution_id: str
+    run_id: str
+    run_no: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """One transaction. Holds at most one `RunWrite` a run and one `CurrentWrite` an execution (later ones replaced earlier)."""
+
+    number: int
+    runs: list[RunWrite] = field(default_factory=list)
+    currents: list[CurrentWrite] = field(default_factory=list)
+    visibility: list[VisibilityWrite] = field(default_factory=list)
+    tasks: list[TaskWrite] = field(default_factory=list)
+    done_tasks: list[int] = field(default_factory=list)
+    outbox: list[OutboxWrite] = field(default_factory=list)
+    delivered: list[int] = field(default_factory=list)
+    namespaces: list[NamespaceWrite] = field(default_factory=list)
+    run_deletes: list[RunDelete] = field(default_factory=list)
+    meta: dict[str, bytes] = field(default_factory=dict)
+
+
+class Refused(Exception):
+    """The batch did not land: a version or lease check missed, or the disk is full. Nothing of it was written."""
+
+    def __init__(self, reason: str, run_nos: Sequence[int] = ()) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.run_nos = run_nos
+
+
+class StoreFailed(Exception):
+    """The store cannot go on (I/O error, corruption). The process ends with this one line."""
+
+
+Done = Callable[[Refused | StoreFailed | None], None]
+"""Called once on the event loop; None means committed."""
+
+
+@dataclass(slots=True)
+class StoredRun:
+    run_no: int
+    version: int
+    run_id: str
+    core: bytes
+    items: list[tuple[int, str, bytes]]
+    request_ids: list[tuple[str, int, int]]
+
+
+@dataclass(slots=True)
+class StoredExecution:
+    """One snapshot: the pointer, and the run asked for (the current one when no run ID was given)."""
+
+    current: CurrentWrite | None
+    run: StoredRun | None
+
+
+@dataclass(slots=True)
+class DueRun:
+    wake_at: int
+    namespace_id: str
+    kind: int
+    execution_id: str
+    run_id: str
+
+
+class ClosedStore(Protocol):
+    """A store before `open`."""
+
+
+class Store(Protocol):
+    """Durable memory of one server. All methods are called on the event loop's thread."""
+
+    persistence_name: str
+    """`in-memory`, or the file's path: for the banner."""
+
+    async def open(self) -> None:
+        """Open or create, migrate, take the lock. Raises StoreFailed with one clear line: locked by another server, corrupt,
+        unwritable, newer format."""
+
+    async def close(self) -> None:
+        """Finish what was submitted, checkpoint, release the lock."""
+
+    # ---- writes
+    def submit(self, batch: Batch, done: Done) -> None:
+        """Write `batch` after all earlier ones. Memory: `done` is called before `submit` returns."""
+
+    # ---- hot reads: `done` may be called before the method returns
+    def load_execution(
+        self,
+        namespace_id: str,
+        kind: int,
+        execution_id: str,
+        run_id: str,
+        done: Callable[[StoredExecution | StoreFailed], None],
+    ) -> None:
+        """Load the pointer and one run (`run_id` empty: the current one)."""
+
+    def read_history(
+        self,
+        run_no: int,
+        first_event_id: int,
+        last_event_id: int,
+        max_bytes: int,
+        done: Callable[[list[HistoryBatch] | StoreFailed], None],
+    ) -> None:
+        """Whole batches, in order, that hold events first..last (inclusive); stops after `max_bytes`, at least one batch."""
+
+    def read_history_reverse(
+        self, run_no: int, last_event_id: int, max_events: int, done: Callable[[list[HistoryBatch] | StoreFailed], None]
+    ) -> None:
+        """Whole batches, newest first, from the one that holds `last_event_id`, until they hold `max_events` events."""
+
+    def load_tasks(
+        self, namespace_id: str, queue: str, kind: int, after: tuple[int, int], limit: int
+    ) -> list[TaskWrite]:
+        """Waiting tasks ordered by (priority, task_no), strictly after that pair."""
+
+    def count_tasks(self, namespace_id: str, queue: str, kind: int) -> int: ...
+
+    def due_runs(self, until: int, limit: int) -> list[DueRun]:
+        """Runs with `wake_at <= until`, earliest first."""
+
+    def next_wake(self, after: int) -> int | None:
+        """The earliest `wake_at` greater than `after`."""
+
+    def load_outbox(self, after: int, limit: int) -> list[OutboxWrite]:
+        """Messages in order of their numbers, strictly after `after`."""
+
+    def load_namespaces(self) -> list[NamespaceWrite]: ...
+
+    def load_meta(self) -> dict[str, bytes]: ...
+
+    def high_water(self) -> tuple[int, int, int, int]:
+        """Highest (batch number, run_no, task_no, message_no) ever stored; 0 when none."""
+
+    # ---- visibility
+    async def list_executions(
+        self, namespace_id: str, query: Query, page_size: int, after: bytes
+    ) -> tuple[list[VisibilityWrite], bytes]:
+        """A page, newest first (open runs by start time, then closed by close time), and the next page's token (empty: last)."""
+
+    async def count_executions(
+        self, namespace_id: str, query: Query, group_by: str = ""
+    ) -> list[tuple[Any, int]]:
+        """[(None, count)], or (value, count) for each group."""
+
+    # ---- idle work
+    def sweep(self, budget_rows: int) -> int:
+        """Delete up to `budget_rows` rows of forgotten runs; returns how many were deleted."""
