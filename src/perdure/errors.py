@@ -127,3 +127,22 @@ class MessageTooLarge(PerdureError):
 
 class Internal(PerdureError):
     """A defect of ours; the text is masked on the wire."""
+
+
+class Aborted(PerdureError):
+    """A race that the caller should try again from the start."""
+
+
+class OperationAborted(Aborted):
+    """The part of a multi-operation that is not at fault for the other's failure."""
+
+    def __init__(self) -> None:
+        super().__init__("Operation was aborted.")
+
+
+class MultiOperationFailed(PerdureError):
+    """Update-with-start did not succeed. `outcomes` holds one error an operation, None for one that succeeded."""
+
+    def __init__(self, outcomes: Sequence[PerdureError | None]) -> None:
+        super().__init__("Update-with-Start could not be executed.")
+        self.outcomes = outcomes
