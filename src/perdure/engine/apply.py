@@ -1,0 +1,405 @@
+"""Events to state: the only writer of history-made state. No validation here: history is the truth, deciding came before.
+
+Replaying a stored history (`fold`) and continuing a live run take the same path. What history does not hold (attempts,
+heartbeats, stickiness, request IDs, stamps) is noted by the deciding modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from temporalio.api.common.v1 import Memo, Payload
+from temporalio.api.enums.v1 import EventType, WorkflowExecutionStatus
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.engine.state import (
+    ACTIVITY,
+    BACKOFF,
+    CANCEL,
+    CHILD,
+    RUN,
+    SIGNAL,
+    TIMER,
+    WORKFLOW_TASK,
+    Activity,
+    Child,
+    External,
+    Parent,
+    Run,
+    Timer,
+    WorkflowTask,
+)
+from perdure.engine.times import duration_us, timestamp_us
+
+STICKY = 2
+"""enums.TaskQueueKind.TASK_QUEUE_KIND_STICKY."""
+
+
+def apply_event(run: Run, event: HistoryEvent) -> None:
+    """Move `run` past one event."""
+    apply = _APPLY.get(event.event_type)
+    if apply is not None:
+        apply(run, event)
+
+
+def fold(events: Iterable[HistoryEvent]) -> Run:
+    """The history-made state after `events`, which must start at event 1 and have no gaps."""
+    run = Run()
+    for event in events:
+        if event.event_id != run.next_event_id:
+            raise ValueError(f"history has a gap: event {run.next_event_id} is missing before {event.event_id}")
+        apply_event(run, event)
+        run.next_event_id = event.event_id + 1
+    return run
+
+
+def is_null(payload: Payload) -> bool:
+    """Whether a memo or search attribute value means "remove": no data, `null` or `[]` (reference: engine 1.4)."""
+    return payload.data in (b"", b"null", b"[]")
+
+
+# ---- life cycle
+def _started(run: Run, event: HistoryEvent) -> None:
+    a = event.workflow_execution_started_event_attributes
+    at = timestamp_us(event.event_time)
+    run.workflow_id = a.workflow_id or run.workflow_id
+    run.workflow_type = a.workflow_type.name
+    run.task_queue = a.task_queue.name
+    run.original_run_id = a.original_execution_run_id
+    run.first_run_id = a.first_execution_run_id
+    run.attempt = a.attempt
+    run.execution_timeout = duration_us(a.workflow_execution_timeout)
+    run.run_timeout = duration_us(a.workflow_run_timeout)
+    run.task_timeout = duration_us(a.workflow_task_timeout)
+    run.cron_schedule = a.cron_schedule
+    run.has_retry_policy = a.HasField("retry_policy")
+    backoff = duration_us(a.first_workflow_task_backoff)
+    run.started_at = run.original_started_at = at
+    run.execution_at = at + backoff
+    if backoff:
+        run.backoff_until = at + backoff
+        run.arm(run.backoff_until, 0, BACKOFF)
+    if a.HasField("workflow_execution_expiration_time"):
+        run.execution_expires_at = timestamp_us(a.workflow_execution_expiration_time)
+    if run.run_timeout:
+        run.run_expires_at = at + backoff + run.run_timeout
+        if run.execution_expires_at:
+            run.run_expires_at = min(run.run_expires_at, run.execution_expires_at)
+        run.arm(run.run_expires_at, 1 << 62, RUN)
+    if a.HasField("parent_workflow_execution"):
+        run.parent = Parent(
+            namespace=a.parent_workflow_namespace,
+            namespace_id=a.parent_workflow_namespace_id,
+            workflow_id=a.parent_workflow_execution.workflow_id,
+            run_id=a.parent_workflow_execution.run_id,
+            initiated_event_id=a.parent_initiated_event_id,
+        )
+    if a.HasField("root_workflow_execution"):
+        run.root_workflow_id = a.root_workflow_execution.workflow_id
+        run.root_run_id = a.root_workflow_execution.run_id
+    if a.HasField("memo"):
+        run.memo = a.memo.SerializeToString(deterministic=True)
+    for name, value in a.search_attributes.indexed_fields.items():
+        run.search_attributes[name] = value.SerializeToString(deterministic=True)
+    if event.HasField("user_metadata"):
+        run.user_metadata = event.user_metadata.SerializeToString(deterministic=True)
+    if a.HasField("priority"):
+        run.priority = a.priority.SerializeToString(deterministic=True)
+        run.priority_key = a.priority.priority_key
+        run.fairness_key = a.priority.fairness_key
+    run.changes.visibility = True
+
+
+def _closes(status: int, attributes: str, successor: bool) -> Callable[[Run, HistoryEvent], None]:
+    def closed(run: Run, event: HistoryEvent) -> None:
+        run.status = status
+        run.closed_at = timestamp_us(event.event_time)
+        if successor:
+            run.successor_run_id = getattr(event, attributes).new_execution_run_id
+        run.workflow_task = None
+        run.changes.visibility = True
+
+    return closed
+
+
+# ---- workflow task
+def _task_scheduled(run: Run, event: HistoryEvent) -> None:
+    a = event.workflow_task_scheduled_event_attributes
+    at = timestamp_us(event.event_time)
+    run.backoff_until = 0
+    run.workflow_task = WorkflowTask(
+        scheduled_event_id=event.event_id,
+        attempt=a.attempt,
+        scheduled_at=at,
+        original_scheduled_at=at,
+        start_to_close=duration_us(a.start_to_close_timeout),
+        queue=a.task_queue.name,
+        sticky=a.task_queue.kind == STICKY,
+    )
+
+
+def _task_started(run: Run, event: HistoryEvent) -> None:
+    a = event.workflow_task_started_event_attributes
+    task = run.workflow_task
+    if task is None:
+        raise ValueError("a workflow task started that was not scheduled")
+    task = task.replace(
+        started_event_id=event.event_id,
+        started_at=timestamp_us(event.event_time),
+        request_id=a.request_id,
+        identity=a.identity,
+    )
+    run.workflow_task = task
+    run.arm(task.started_at + task.start_to_close, 0, WORKFLOW_TASK)
+
+
+def _task_completed(run: Run, event: HistoryEvent) -> None:
+    a = event.workflow_task_completed_event_attributes
+    run.previous_started_event_id = a.started_event_id
+    run.completed_tasks += 1
+    run.workflow_task = None
+
+
+def _task_ended(run: Run, event: HistoryEvent) -> None:
+    run.workflow_task = None
+
+
+# ---- activities
+def _activity_scheduled(run: Run, event: HistoryEvent) -> None:
+    a = event.activity_task_scheduled_event_attributes
+    at = timestamp_us(event.event_time)
+    activity = Activity(
+        scheduled_event_id=event.event_id,
+        activity_id=a.activity_id,
+        activity_type=a.activity_type.name,
+        queue=a.task_queue.name,
+        scheduled_at=at,
+        attempt_scheduled_at=at,
+        schedule_to_close=duration_us(a.schedule_to_close_timeout),
+        schedule_to_start=duration_us(a.schedule_to_start_timeout),
+        start_to_close=duration_us(a.start_to_close_timeout),
+        heartbeat_timeout=duration_us(a.heartbeat_timeout),
+        retry_policy=a.retry_policy.SerializeToString(deterministic=True),
+        priority=a.priority.priority_key,
+        fairness_key=a.priority.fairness_key,
+    )
+    run.activities[event.event_id] = activity
+    run.activity_ids[activity.activity_id] = event.event_id
+    run.changes.items.add((ACTIVITY, str(event.event_id)))
+    for timeout in (activity.schedule_to_start, activity.schedule_to_close):
+        if timeout:
+            run.arm(at + timeout, event.event_id, ACTIVITY, str(event.event_id))
+
+
+def _activity_cancel_requested(run: Run, event: HistoryEvent) -> None:
+    scheduled = event.activity_task_cancel_requested_event_attributes.scheduled_event_id
+    activity = run.activities.get(scheduled)
+    if activity is not None:  # else its close is buffered already
+        run.activities[scheduled] = activity.replace(cancel_requested=True, cancel_event_id=event.event_id)
+        run.changes.items.add((ACTIVITY, str(scheduled)))
+
+
+def remove_activity(run: Run, scheduled_event_id: int) -> None:
+    """Forget a pending activity: at its close event, or before, when that event is buffered."""
+    activity = run.activities.pop(scheduled_event_id, None)
+    if activity is not None:
+        if run.activity_ids.get(activity.activity_id) == scheduled_event_id:
+            del run.activity_ids[activity.activity_id]
+        run.changes.items.add((ACTIVITY, str(scheduled_event_id)))
+
+
+def _activity_closed(attributes: str) -> Callable[[Run, HistoryEvent], None]:
+    def closed(run: Run, event: HistoryEvent) -> None:
+        remove_activity(run, getattr(event, attributes).scheduled_event_id)
+
+    return closed
+
+
+# ---- timers
+def _timer_started(run: Run, event: HistoryEvent) -> None:
+    a = event.timer_started_event_attributes
+    due = timestamp_us(event.event_time) + duration_us(a.start_to_fire_timeout)
+    run.timers[a.timer_id] = Timer(timer_id=a.timer_id, started_event_id=event.event_id, due=due)
+    run.changes.items.add((TIMER, a.timer_id))
+    run.arm(due, event.event_id, TIMER, a.timer_id)
+
+
+def remove_timer(run: Run, timer_id: str, started_event_id: int) -> None:
+    """Forget a timer (of that start: its ID may be in use again while an older firing is buffered)."""
+    timer = run.timers.get(timer_id)
+    if timer is not None and timer.started_event_id == started_event_id:
+        del run.timers[timer_id]
+        run.changes.items.add((TIMER, timer_id))
+
+
+def _timer_ended(attributes: str) -> Callable[[Run, HistoryEvent], None]:
+    def ended(run: Run, event: HistoryEvent) -> None:
+        a = getattr(event, attributes)
+        remove_timer(run, a.timer_id, a.started_event_id)
+
+    return ended
+
+
+# ---- children
+def _child_initiated(run: Run, event: HistoryEvent) -> None:
+    a = event.start_child_workflow_execution_initiated_event_attributes
+    run.children[event.event_id] = Child(
+        initiated_event_id=event.event_id,
+        workflow_id=a.workflow_id,
+        workflow_type=a.workflow_type.name,
+        namespace=a.namespace,
+        namespace_id=a.namespace_id,
+        parent_close_policy=a.parent_close_policy,
+    )
+    run.changes.items.add((CHILD, str(event.event_id)))
+
+
+def _child_started(run: Run, event: HistoryEvent) -> None:
+    a = event.child_workflow_execution_started_event_attributes
+    child = run.children.get(a.initiated_event_id)
+    if child is not None:  # else its close is in the same flush
+        run.children[a.initiated_event_id] = child.replace(
+            run_id=a.workflow_execution.run_id, started_event_id=event.event_id
+        )
+        run.changes.items.add((CHILD, str(a.initiated_event_id)))
+
+
+def remove_child(run: Run, initiated_event_id: int) -> None:
+    if run.children.pop(initiated_event_id, None) is not None:
+        run.changes.items.add((CHILD, str(initiated_event_id)))
+
+
+def _child_ended(attributes: str) -> Callable[[Run, HistoryEvent], None]:
+    def ended(run: Run, event: HistoryEvent) -> None:
+        remove_child(run, getattr(event, attributes).initiated_event_id)
+
+    return ended
+
+
+# ---- external signals and cancel requests
+def _external_initiated(sort: int, attributes: str, control: bool) -> Callable[[Run, HistoryEvent], None]:
+    def initiated(run: Run, event: HistoryEvent) -> None:
+        a = getattr(event, attributes)
+        external = External(
+            initiated_event_id=event.event_id,
+            namespace=a.namespace,
+            namespace_id=a.namespace_id,
+            workflow_id=a.workflow_execution.workflow_id,
+            run_id=a.workflow_execution.run_id,
+            control=a.control if control else "",
+        )
+        (run.signals if sort == SIGNAL else run.cancels)[event.event_id] = external
+        run.changes.items.add((sort, str(event.event_id)))
+
+    return initiated
+
+
+def remove_external(run: Run, sort: int, initiated_event_id: int) -> None:
+    """`sort` is SIGNAL or CANCEL."""
+    if (run.signals if sort == SIGNAL else run.cancels).pop(initiated_event_id, None) is not None:
+        run.changes.items.add((sort, str(initiated_event_id)))
+
+
+def _external_ended(sort: int, attributes: str) -> Callable[[Run, HistoryEvent], None]:
+    def ended(run: Run, event: HistoryEvent) -> None:
+        remove_external(run, sort, getattr(event, attributes).initiated_event_id)
+
+    return ended
+
+
+# ---- signals, cancel, attributes
+def _signaled(run: Run, event: HistoryEvent) -> None:
+    run.signal_count += 1
+
+
+def _cancel_requested(run: Run, event: HistoryEvent) -> None:
+    run.cancel_requested = True
+
+
+def _search_attributes_upserted(run: Run, event: HistoryEvent) -> None:
+    fields: Any = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
+    for name, value in fields.items():
+        if is_null(value):
+            run.search_attributes.pop(name, None)
+        else:
+            run.search_attributes[name] = value.SerializeToString(deterministic=True)
+    run.changes.visibility = True
+
+
+def _properties_modified(run: Run, event: HistoryEvent) -> None:
+    memo = Memo.FromString(run.memo)
+    for name, value in event.workflow_properties_modified_event_attributes.upserted_memo.fields.items():
+        if is_null(value):
+            memo.fields.pop(name, None)
+        else:
+            memo.fields[name].CopyFrom(value)
+    run.memo = memo.SerializeToString(deterministic=True)
+    run.changes.visibility = True
+
+
+_E = EventType
+_S = WorkflowExecutionStatus
+_APPLY: dict[int, Callable[[Run, HistoryEvent], None]] = {
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED: _started,
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: _closes(
+        _S.WORKFLOW_EXECUTION_STATUS_COMPLETED, "workflow_execution_completed_event_attributes", True
+    ),
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: _closes(
+        _S.WORKFLOW_EXECUTION_STATUS_FAILED, "workflow_execution_failed_event_attributes", True
+    ),
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: _closes(
+        _S.WORKFLOW_EXECUTION_STATUS_TIMED_OUT, "workflow_execution_timed_out_event_attributes", True
+    ),
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW: _closes(
+        _S.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW, "workflow_execution_continued_as_new_event_attributes", True
+    ),
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: _closes(_S.WORKFLOW_EXECUTION_STATUS_CANCELED, "", False),
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: _closes(_S.WORKFLOW_EXECUTION_STATUS_TERMINATED, "", False),
+    _E.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED: _task_scheduled,
+    _E.EVENT_TYPE_WORKFLOW_TASK_STARTED: _task_started,
+    _E.EVENT_TYPE_WORKFLOW_TASK_COMPLETED: _task_completed,
+    _E.EVENT_TYPE_WORKFLOW_TASK_FAILED: _task_ended,
+    _E.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT: _task_ended,
+    _E.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED: _activity_scheduled,
+    _E.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED: _activity_cancel_requested,
+    _E.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: _activity_closed("activity_task_completed_event_attributes"),
+    _E.EVENT_TYPE_ACTIVITY_TASK_FAILED: _activity_closed("activity_task_failed_event_attributes"),
+    _E.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: _activity_closed("activity_task_timed_out_event_attributes"),
+    _E.EVENT_TYPE_ACTIVITY_TASK_CANCELED: _activity_closed("activity_task_canceled_event_attributes"),
+    _E.EVENT_TYPE_TIMER_STARTED: _timer_started,
+    _E.EVENT_TYPE_TIMER_FIRED: _timer_ended("timer_fired_event_attributes"),
+    _E.EVENT_TYPE_TIMER_CANCELED: _timer_ended("timer_canceled_event_attributes"),
+    _E.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED: _child_initiated,
+    _E.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED: _child_ended(
+        "start_child_workflow_execution_failed_event_attributes"
+    ),
+    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED: _child_started,
+    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED: _child_ended("child_workflow_execution_completed_event_attributes"),
+    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED: _child_ended("child_workflow_execution_failed_event_attributes"),
+    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED: _child_ended("child_workflow_execution_canceled_event_attributes"),
+    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT: _child_ended("child_workflow_execution_timed_out_event_attributes"),
+    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED: _child_ended("child_workflow_execution_terminated_event_attributes"),
+    _E.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED: _external_initiated(
+        SIGNAL, "signal_external_workflow_execution_initiated_event_attributes", True
+    ),
+    _E.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED: _external_ended(
+        SIGNAL, "signal_external_workflow_execution_failed_event_attributes"
+    ),
+    _E.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED: _external_ended(
+        SIGNAL, "external_workflow_execution_signaled_event_attributes"
+    ),
+    _E.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED: _external_initiated(
+        CANCEL, "request_cancel_external_workflow_execution_initiated_event_attributes", False
+    ),
+    _E.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED: _external_ended(
+        CANCEL, "request_cancel_external_workflow_execution_failed_event_attributes"
+    ),
+    _E.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED: _external_ended(
+        CANCEL, "external_workflow_execution_cancel_requested_event_attributes"
+    ),
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED: _signaled,
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED: _cancel_requested,
+    _E.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES: _search_attributes_upserted,
+    _E.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED: _properties_modified,
+}

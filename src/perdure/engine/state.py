@@ -1,0 +1,567 @@
+"""What a run is between two inputs: bytes and scalars, never a (sub-)message of a request, which would pin it in memory.
+
+A `Run` is a core plus items (pending activities, timers, children, external requests) plus the buffer. History-made state is
+written by `apply.py` only; the rest (attempts, heartbeats, stickiness, the buffer) by the `note_*` functions of the concept's
+own module, through `Turn`. Items are replaced, not mutated, while a workflow task completion is being decided, so that
+`Run.snapshot` can be shallow and a refused completion leaves no trace.
+
+Times are microseconds since 1970 UTC, durations microseconds; 0 is "none" for both.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any, Final
+
+from temporalio.api.enums.v1 import WorkflowExecutionStatus
+
+RUNNING: Final = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
+
+
+class Fields:
+    """A plain record whose slots are its stored fields, in order. New fields are appended with a default, never removed."""
+
+    __slots__ = ()
+    DEFAULTS: dict[str, Any] = {}
+
+    def __init__(self, **values: Any) -> None:
+        for name in self.__slots__:
+            setattr(self, name, values.pop(name) if name in values else self.default(name))
+        if values:
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(values)}")
+
+    @classmethod
+    def default(cls, name: str) -> Any:
+        return cls.DEFAULTS.get(name, 0)
+
+    def replace(self, **changes: Any) -> Any:
+        copy = object.__new__(type(self))
+        for name in self.__slots__:
+            setattr(copy, name, getattr(self, name))
+        for name, value in changes.items():
+            setattr(copy, name, value)
+        return copy
+
+    def pack(self) -> list[Any]:
+        return [getattr(self, name) for name in self.__slots__]
+
+    @classmethod
+    def unpack(cls, values: list[Any]) -> Any:
+        item = object.__new__(cls)
+        count = len(values)
+        for index, name in enumerate(cls.__slots__):
+            setattr(item, name, values[index] if index < count else cls.default(name))
+        return item
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.pack() == other.pack()  # type: ignore[attr-defined] # same type
+
+    __hash__ = None  # type: ignore[assignment] # mutable
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__ if getattr(self, name))
+        return f"{type(self).__name__}({shown})"
+
+
+class WorkflowTask(Fields):
+    """The pending workflow task. `started_event_id` 0: not started.
+
+    `transient` (attempt 2 and later): neither Scheduled nor Started is in the history yet; their IDs are the ones they would
+    get now. `queue` is the queue it was offered to; `sticky` whether that is the run's sticky queue.
+    """
+
+    scheduled_event_id: int
+    started_event_id: int
+    attempt: int
+    scheduled_at: int
+    original_scheduled_at: int
+    """When the first of a row of heartbeat tasks was scheduled."""
+    started_at: int
+    start_to_close: int
+    schedule_to_start: int
+    """Sticky tasks only."""
+    queue: str
+    sticky: bool
+    transient: bool
+    speculative: bool
+    request_id: str
+    identity: str
+    worker_version: bytes
+    """Serialised WorkerVersionStamp of the poller, for the Started event written later."""
+    stamp: int
+    history_size: int
+    suggest_continue_as_new: bool
+    suggest_reasons: list[int]
+    force_closing: bool
+    """Started right after a refused close (UnhandledCommand): signals are refused meanwhile."""
+
+    __slots__ = (
+        "scheduled_event_id",
+        "started_event_id",
+        "attempt",
+        "scheduled_at",
+        "original_scheduled_at",
+        "started_at",
+        "start_to_close",
+        "schedule_to_start",
+        "queue",
+        "sticky",
+        "transient",
+        "speculative",
+        "request_id",
+        "identity",
+        "worker_version",
+        "stamp",
+        "history_size",
+        "suggest_continue_as_new",
+        "suggest_reasons",
+        "force_closing",
+    )
+    DEFAULTS = {
+        "queue": "",
+        "request_id": "",
+        "identity": "",
+        "worker_version": b"",
+        "sticky": False,
+        "transient": False,
+        "speculative": False,
+        "suggest_continue_as_new": False,
+        "suggest_reasons": (),
+        "force_closing": False,
+        "attempt": 1,
+    }
+
+
+class Activity(Fields):
+    """A pending activity. `started_at` 0: not started (`attempt_scheduled_at` may lie ahead: back-off).
+
+    `answer` is a serialised PollActivityTaskQueueResponse with all that does not change between attempts, or empty when it is
+    large: then it is made from the Scheduled event. `retry_policy` and `last_failure` are serialised messages.
+    """
+
+    scheduled_event_id: int
+    activity_id: str
+    activity_type: str
+    queue: str
+    attempt: int
+    stamp: int
+    """Moves with each re-dispatch; a task or token with another stamp is dead."""
+    scheduled_at: int
+    attempt_scheduled_at: int
+    started_at: int
+    started_identity: str
+    request_id: str
+    schedule_to_close: int
+    schedule_to_start: int
+    start_to_close: int
+    heartbeat_timeout: int
+    retry_policy: bytes
+    last_failure: bytes
+    heartbeat_details: bytes
+    heartbeat_at: int
+    last_worker_identity: str
+    last_attempt_completed_at: int
+    cancel_requested: bool
+    cancel_event_id: int
+    answer: bytes
+    priority: int
+    fairness_key: str
+    worker_version: bytes
+    paused: bool
+    offered: bool
+    """The task of this attempt was given to matching (False while it backs off)."""
+
+    __slots__ = (
+        "scheduled_event_id",
+        "activity_id",
+        "activity_type",
+        "queue",
+        "attempt",
+        "stamp",
+        "scheduled_at",
+        "attempt_scheduled_at",
+        "started_at",
+        "started_identity",
+        "request_id",
+        "schedule_to_close",
+        "schedule_to_start",
+        "start_to_close",
+        "heartbeat_timeout",
+        "retry_policy",
+        "last_failure",
+        "heartbeat_details",
+        "heartbeat_at",
+        "last_worker_identity",
+        "last_attempt_completed_at",
+        "cancel_requested",
+        "cancel_event_id",
+        "answer",
+        "priority",
+        "fairness_key",
+        "worker_version",
+        "paused",
+        "offered",
+    )
+    DEFAULTS = {
+        "activity_id": "",
+        "activity_type": "",
+        "queue": "",
+        "started_identity": "",
+        "request_id": "",
+        "retry_policy": b"",
+        "last_failure": b"",
+        "heartbeat_details": b"",
+        "last_worker_identity": "",
+        "cancel_requested": False,
+        "answer": b"",
+        "fairness_key": "",
+        "worker_version": b"",
+        "paused": False,
+        "offered": False,
+        "attempt": 1,
+    }
+
+
+class Timer(Fields):
+    timer_id: str
+    started_event_id: int
+    due: int
+
+    __slots__ = ("timer_id", "started_event_id", "due")
+    DEFAULTS = {"timer_id": ""}
+
+
+class Child(Fields):
+    """A child whose close this run waits to hear of. `run_id` and `started_event_id` are empty until it started."""
+
+    initiated_event_id: int
+    workflow_id: str
+    workflow_type: str
+    namespace: str
+    namespace_id: str
+    run_id: str
+    started_event_id: int
+    parent_close_policy: int
+
+    __slots__ = (
+        "initiated_event_id",
+        "workflow_id",
+        "workflow_type",
+        "namespace",
+        "namespace_id",
+        "run_id",
+        "started_event_id",
+        "parent_close_policy",
+    )
+    DEFAULTS = {"workflow_id": "", "workflow_type": "", "namespace": "", "namespace_id": "", "run_id": ""}
+
+
+class External(Fields):
+    """A signal or cancel request on its way to another execution. `control` is echoed in the result event."""
+
+    initiated_event_id: int
+    namespace: str
+    namespace_id: str
+    workflow_id: str
+    run_id: str
+    control: str
+
+    __slots__ = ("initiated_event_id", "namespace", "namespace_id", "workflow_id", "run_id", "control")
+    DEFAULTS = {"namespace": "", "namespace_id": "", "workflow_id": "", "run_id": "", "control": ""}
+
+
+class Parent(Fields):
+    """Whom this run tells of its close."""
+
+    namespace: str
+    namespace_id: str
+    workflow_id: str
+    run_id: str
+    initiated_event_id: int
+
+    __slots__ = ("namespace", "namespace_id", "workflow_id", "run_id", "initiated_event_id")
+    DEFAULTS = {"namespace": "", "namespace_id": "", "workflow_id": "", "run_id": ""}
+
+
+class Changes:
+    """What turns did to a run since its last commit; the runtime takes it when it seals a batch."""
+
+    __slots__ = ("changed", "events", "first_event_id", "items", "request_ids", "started", "visibility")
+
+    def __init__(self) -> None:
+        self.changed = False
+        """Something durable moved: the run's row must be written."""
+        self.events: list[bytes] = []
+        """Framed as elements of `History.events`: joined they are a serialised History."""
+        self.first_event_id = 0
+        self.items: set[tuple[int, str]] = set()
+        self.request_ids: list[tuple[str, int, int]] = []
+        self.visibility = False
+        self.started = False
+        """The run was created in this commit."""
+
+
+# Sorts of items and of deadlines.
+ACTIVITY, TIMER, CHILD, SIGNAL, CANCEL, BUFFERED = 1, 2, 3, 4, 5, 6
+WORKFLOW_TASK, RUN, BACKOFF = 7, 8, 9
+
+CORE_FIELDS: Final = (
+    "namespace_id",
+    "namespace",
+    "workflow_id",
+    "run_id",
+    "workflow_type",
+    "task_queue",
+    "first_run_id",
+    "original_run_id",
+    "create_request_id",
+    "root_workflow_id",
+    "root_run_id",
+    "status",
+    "started_at",
+    "original_started_at",
+    "execution_at",
+    "closed_at",
+    "attempt",
+    "execution_timeout",
+    "run_timeout",
+    "task_timeout",
+    "run_expires_at",
+    "execution_expires_at",
+    "backoff_until",
+    "cron_schedule",
+    "has_retry_policy",
+    "next_event_id",
+    "history_size",
+    "previous_started_event_id",
+    "state_transitions",
+    "cancel_requested",
+    "cancel_request_id",
+    "signal_count",
+    "sticky_queue",
+    "sticky_timeout",
+    "memo",
+    "search_attributes",
+    "user_metadata",
+    "priority",
+    "priority_key",
+    "fairness_key",
+    "worker_version",
+    "reset_points",
+    "successor_run_id",
+    "reset_run_id",
+    "close_attempted",
+    "awaits_parent",
+    "completed_tasks",
+    "problems",
+    "stamp",
+    "workflow_task_attempt",
+)
+_DEFAULTS: Final[dict[str, Any]] = {
+    "namespace_id": "",
+    "namespace": "",
+    "workflow_id": "",
+    "run_id": "",
+    "workflow_type": "",
+    "task_queue": "",
+    "first_run_id": "",
+    "original_run_id": "",
+    "create_request_id": "",
+    "root_workflow_id": "",
+    "root_run_id": "",
+    "status": RUNNING,
+    "attempt": 1,
+    "cron_schedule": "",
+    "has_retry_policy": False,
+    "next_event_id": 1,
+    "cancel_requested": False,
+    "cancel_request_id": "",
+    "sticky_queue": "",
+    "memo": b"",
+    "search_attributes": {},
+    "user_metadata": b"",
+    "priority": b"",
+    "fairness_key": "",
+    "worker_version": b"",
+    "reset_points": b"",
+    "successor_run_id": "",
+    "reset_run_id": "",
+    "close_attempted": False,
+    "awaits_parent": False,
+    "problems": (),
+    "workflow_task_attempt": 1,
+}
+
+
+class Run:
+    """One run's mutable state."""
+
+    # identity and facts of the start
+    namespace_id: str
+    namespace: str
+    workflow_id: str
+    run_id: str
+    workflow_type: str
+    task_queue: str
+    first_run_id: str
+    original_run_id: str
+    create_request_id: str
+    root_workflow_id: str
+    root_run_id: str
+    status: int
+    """enums.WorkflowExecutionStatus."""
+    started_at: int
+    original_started_at: int
+    """Event 1's time; differs from `started_at` after a reset."""
+    execution_at: int
+    """`started_at` plus the first back-off."""
+    closed_at: int
+    attempt: int
+    execution_timeout: int
+    run_timeout: int
+    task_timeout: int
+    run_expires_at: int
+    execution_expires_at: int
+    backoff_until: int
+    """The first workflow task waits for this time (start delay, cron, retry); 0 once it was scheduled."""
+    cron_schedule: str
+    has_retry_policy: bool
+    # history
+    next_event_id: int
+    history_size: int
+    previous_started_event_id: int
+    """Started event of the last *completed* workflow task."""
+    state_transitions: int
+    cancel_requested: bool
+    cancel_request_id: str
+    signal_count: int
+    sticky_queue: str
+    sticky_timeout: int
+    memo: bytes
+    """Serialised Memo."""
+    search_attributes: dict[str, bytes]
+    """Name to serialised Payload."""
+    user_metadata: bytes
+    priority: bytes
+    priority_key: int
+    fairness_key: str
+    worker_version: bytes
+    """Serialised WorkerVersionStamp of the last completed workflow task."""
+    reset_points: bytes
+    successor_run_id: str
+    reset_run_id: str
+    close_attempted: bool
+    awaits_parent: bool
+    """A child's first workflow task waits until the parent recorded ChildWorkflowExecutionStarted."""
+    completed_tasks: int
+    problems: list[str]
+    stamp: int
+    """Source of task stamps: moves with every dispatch of a task of this run."""
+    workflow_task_attempt: int
+    """The attempt that the next workflow task gets."""
+
+    __slots__ = (
+        *CORE_FIELDS,
+        "activities",
+        "activity_ids",
+        "buffered",
+        "cancels",
+        "changes",
+        "children",
+        "deadlines",
+        "extra",
+        "parent",
+        "request_ids",
+        "run_no",
+        "signals",
+        "spilled",
+        "timers",
+        "version",
+        "workflow_task",
+    )
+
+    def __init__(self) -> None:
+        for name in CORE_FIELDS:
+            setattr(self, name, _DEFAULTS.get(name, 0))
+        self.search_attributes = {}
+        self.parent: Parent | None = None
+        self.workflow_task: WorkflowTask | None = None
+        self.activities: dict[int, Activity] = {}
+        self.activity_ids: dict[str, int] = {}
+        self.timers: dict[str, Timer] = {}
+        self.children: dict[int, Child] = {}
+        self.signals: dict[int, External] = {}
+        self.cancels: dict[int, External] = {}
+        self.buffered: list[bytes] = []
+        """Serialised events without IDs, in order of arrival, that wait for the started workflow task to end."""
+        self.request_ids: dict[str, tuple[int, int]] = {}
+        """Request ID to (event type, event ID); rows of their own in the store."""
+        self.extra: list[Any] = []
+        """Stored fields that this release does not know, kept as they are."""
+        # Not stored in the core:
+        self.run_no = 0
+        self.version = 0
+        self.spilled = False
+        """Items live in rows of their own since they outgrew the core."""
+        self.deadlines: list[tuple[int, int, int, str]] = []
+        self.changes = Changes()
+
+    @property
+    def running(self) -> bool:
+        return self.status == RUNNING
+
+    @property
+    def history_length(self) -> int:
+        return self.next_event_id - 1
+
+    # ---- deadlines: a heap with lazy deletion, rebuilt on load; `waking.py` says which entries still hold
+    def arm(self, due: int, order: int, sort: int, key: str = "") -> None:
+        """Remember that something may be due then. Entries are checked against the state when they come up, so a deadline
+        that moved later or vanished needs no removal; one that moved earlier must be armed again."""
+        if due:
+            heapq.heappush(self.deadlines, (due, order, sort, key))
+
+    # ---- a refused completion leaves no trace
+    def snapshot(self) -> dict[str, Any]:
+        """All state by field; dicts and lists are copied one level deep. Restored by `restore`."""
+        saved = {name: getattr(self, name) for name in self.__slots__}
+        for name in _COPIED:
+            saved[name] = saved[name].copy()
+        if self.workflow_task is not None:
+            saved["workflow_task"] = self.workflow_task.replace()
+        changes = self.changes
+        saved["changes"] = (
+            changes.changed,
+            len(changes.events),
+            changes.first_event_id,
+            len(changes.request_ids),
+            changes.visibility,
+        )
+        return saved
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        changes = self.changes
+        deadlines = self.deadlines  # superfluous entries are dropped when they come up
+        changed, events, first_event_id, request_ids, visibility = saved["changes"]
+        for name, value in saved.items():
+            setattr(self, name, value)
+        changes.changed = changed
+        changes.first_event_id = first_event_id
+        changes.visibility = visibility
+        del changes.events[events:]
+        del changes.request_ids[request_ids:]
+        self.changes = changes
+        self.deadlines = deadlines
+
+
+_COPIED: Final = (
+    "activities",
+    "activity_ids",
+    "timers",
+    "children",
+    "signals",
+    "cancels",
+    "buffered",
+    "search_attributes",
+    "request_ids",
+)

@@ -1,0 +1,55 @@
+"""Engine times are integers in microseconds; these turn them into protobuf's Timestamp and Duration and back."""
+
+from __future__ import annotations
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from perdure.errors import InvalidArgument
+
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+MAX_DURATION = 100 * 365 * DAY
+"""Longer durations are silently capped to this, as the reference server does."""
+
+NEVER = 0
+"""A deadline of 0 means: none."""
+
+
+def set_timestamp(target: Timestamp, at: int) -> None:
+    seconds, rest = divmod(at, SECOND)
+    target.seconds = seconds
+    target.nanos = rest * 1000
+
+
+def timestamp_us(value: Timestamp) -> int:
+    return value.seconds * SECOND + value.nanos // 1000
+
+
+def set_duration(target: Duration, length: int) -> None:
+    """Sets also a zero duration as present: the reference always writes it."""
+    seconds, rest = divmod(length, SECOND)
+    target.seconds = seconds
+    target.nanos = rest * 1000
+    if not length:
+        target.SetInParent()
+
+
+def duration_us(value: Duration) -> int:
+    """Microseconds, unvalidated; nanoseconds round up so that a tiny positive duration stays positive."""
+    return value.seconds * SECOND + -(-value.nanos // 1000)
+
+
+def valid_duration(value: Duration) -> int:
+    """Microseconds of a duration from a request, capped at 100 years.
+
+    Raises InvalidArgument with the bare cause (`negative duration`), for the caller to wrap.
+    """
+    seconds, nanos = value.seconds, value.nanos
+    if (seconds > 0 > nanos) or (seconds < 0 < nanos):
+        raise InvalidArgument("duration has seconds and nanos with different signs")
+    if seconds < 0 or nanos < 0:
+        raise InvalidArgument("negative duration")
+    return min(seconds * SECOND + -(-nanos // 1000), MAX_DURATION)

@@ -1,0 +1,300 @@
+"""A turn decides one input for one run: events, new state, effects. It is the engine's unit of atomicity.
+
+Two classes of events (reference: direct and buffered). *Direct* ones (life cycle, workflow task, made by commands) get the
+next event ID at once: `emit`. All others arrive from outside at any moment: `buffer`. Those are *flushed* (given IDs and
+appended; completions of activities and children after all others) right before a workflow task is scheduled, and at the end
+of the turn if no workflow task is started. While one is started they wait in `run.buffered`, invisible, so that a worker
+never sees a history that changes under its feet.
+
+A function that decides takes the turn first, checks everything that can be refused, then writes. Where a refusal can come
+after writing (the 51st command of a completion), the caller keeps a `mark` and goes `back` to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.clock import Entropy
+from perdure.engine.apply import apply_event
+from perdure.engine.execution import Execution
+from perdure.engine.limits import Limits
+from perdure.engine.messages import Message
+from perdure.engine.state import Run
+from perdure.engine.times import set_timestamp
+
+_COMPLETIONS = frozenset(
+    {
+        EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED,
+        EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED,
+        EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT,
+        EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED,
+        EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED,
+        EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED,
+        EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT,
+        EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED,
+        EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED,
+    }
+)
+_ACTIVITY_STARTED = EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED
+_CHILD_STARTED = EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
+_ACTIVITY_CLOSES = {
+    EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: "activity_task_completed_event_attributes",
+    EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED: "activity_task_failed_event_attributes",
+    EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: "activity_task_timed_out_event_attributes",
+    EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED: "activity_task_canceled_event_attributes",
+}
+_CHILD_CLOSES = {
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED: "child_workflow_execution_completed_event_attributes",
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED: "child_workflow_execution_failed_event_attributes",
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT: "child_workflow_execution_timed_out_event_attributes",
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED: "child_workflow_execution_canceled_event_attributes",
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED: "child_workflow_execution_terminated_event_attributes",
+}
+
+
+class Needs(Exception):
+    """The turn needs stored events that the state does not hold. Raised before anything was changed; the runtime loads them
+    and decides again with `Turn.loaded` filled."""
+
+    def __init__(self, run: Run, event_ids: tuple[int, ...]) -> None:
+        super().__init__(run.run_id, event_ids)
+        self.run = run
+        self.event_ids = event_ids
+
+
+@dataclass(slots=True)
+class OfferWorkflowTask:
+    """Give the run's pending workflow task to matching (queue and stickiness are in the task)."""
+
+    run: Run
+
+
+@dataclass(slots=True)
+class OfferActivityTask:
+    run: Run
+    scheduled_event_id: int
+
+
+@dataclass(slots=True)
+class Send:
+    message: Message
+
+
+@dataclass(slots=True)
+class Closed:
+    """The run closed: waiting queries, updates and polls must be told."""
+
+    run: Run
+
+
+Effect = OfferWorkflowTask | OfferActivityTask | Send | Closed
+
+
+@dataclass(slots=True)
+class Shared:
+    """What the turns of one input have in common (a start that terminates another run writes two runs in one go)."""
+
+    execution: Execution
+    now: int
+    entropy: Entropy
+    limits: Limits
+    effects: list[Effect]
+    touched: list[Run]
+    """Runs written, in order."""
+    loaded: Mapping[tuple[str, int], HistoryEvent]
+    """Stored events brought after a `Needs`, by (run ID, event ID)."""
+
+
+class Turn:
+    """One input's decision about one run. Not used after `end`."""
+
+    __slots__ = ("effects", "entropy", "execution", "limits", "now", "run", "shared", "unflushed")
+
+    def __init__(self, shared: Shared, run: Run) -> None:
+        self.shared = shared
+        self.execution = shared.execution
+        self.run = run
+        self.now = shared.now
+        self.entropy = shared.entropy
+        self.limits = shared.limits
+        self.effects = shared.effects
+        self.unflushed: list[HistoryEvent] = []
+
+    def beside(self, run: Run) -> Turn:
+        """A turn on another run of the same execution, in the same transaction. The caller must `end` it."""
+        return Turn(self.shared, run)
+
+    # ---- events
+    def event(self, event_type: int) -> HistoryEvent:
+        """A new event stamped now, for the caller to fill and then `emit` or `buffer`."""
+        event = HistoryEvent()
+        event.event_type = event_type  # type: ignore[assignment] # an int of that enum
+        set_timestamp(event.event_time, self.now)
+        return event
+
+    def emit(self, event: HistoryEvent) -> int:
+        """Append a direct event: it gets the next ID and moves the state. Returns the ID."""
+        run = self.run
+        event_id = run.next_event_id
+        event.event_id = event_id
+        event.task_id = _TASK_ID_BASE + event_id
+        changes = run.changes
+        if not changes.events:
+            changes.first_event_id = event_id
+        apply_event(run, event)
+        run.next_event_id = event_id + 1
+        body = event.SerializeToString(deterministic=True)
+        framed = b"\x0a" + _varint(len(body)) + body
+        changes.events.append(framed)
+        run.history_size += len(framed)
+        self.touch()
+        return event_id
+
+    def buffer(self, event: HistoryEvent) -> None:
+        """Take an event of the buffered class: flushed in this turn unless a workflow task is started."""
+        self.unflushed.append(event)
+        self.touch()
+
+    def flush(self) -> None:
+        """Give IDs to all buffered events and append them, completions last."""
+        run = self.run
+        if not run.buffered and not self.unflushed:
+            return
+        events = [HistoryEvent.FromString(blob) for blob in run.buffered]
+        if run.buffered:
+            run.buffered = []
+            run.changes.items.add((_BUFFERED_SORT, ""))
+        events += self.unflushed
+        self.unflushed = []
+        if len(events) > 1:
+            events = [e for e in events if e.event_type not in _COMPLETIONS] + [
+                e for e in events if e.event_type in _COMPLETIONS
+            ]
+        started: dict[tuple[int, int], int] = {}
+        for event in events:
+            kind = event.event_type
+            if kind in _ACTIVITY_CLOSES:
+                attributes = getattr(event, _ACTIVITY_CLOSES[kind])
+                event_id = started.get((_ACTIVITY_STARTED, attributes.scheduled_event_id))
+                if event_id is not None:
+                    attributes.started_event_id = event_id
+            elif kind in _CHILD_CLOSES:
+                attributes = getattr(event, _CHILD_CLOSES[kind])
+                event_id = started.get((_CHILD_STARTED, attributes.initiated_event_id))
+                if event_id is not None:
+                    attributes.started_event_id = event_id
+            event_id = self.emit(event)
+            if kind == _ACTIVITY_STARTED:
+                started[kind, event.activity_task_started_event_attributes.scheduled_event_id] = event_id
+            elif kind == _CHILD_STARTED:
+                started[
+                    kind, event.child_workflow_execution_started_event_attributes.initiated_event_id
+                ] = event_id
+
+    def drop_buffer(self) -> None:
+        """The run closes in this turn: what is still buffered never appears."""
+        self.unflushed = []
+        if self.run.buffered:
+            self.run.buffered = []
+            self.run.changes.items.add((_BUFFERED_SORT, ""))
+
+    @property
+    def has_unflushed(self) -> bool:
+        return bool(self.unflushed)
+
+    # ---- facts and effects
+    def touch(self) -> None:
+        """Something durable of the run moved, though perhaps no event says so."""
+        changes = self.run.changes
+        changes.changed = True
+        touched = self.shared.touched
+        if not touched or (touched[-1] is not self.run and self.run not in touched):
+            touched.append(self.run)
+
+    def dirty(self, sort: int, key: object) -> None:
+        """An item moved (changed, came or went): its row must be written if items have rows."""
+        self.run.changes.items.add((sort, str(key)))
+        self.touch()
+
+    def effect(self, effect: Effect) -> None:
+        self.effects.append(effect)
+
+    def send(self, message: Message) -> None:
+        self.effects.append(Send(message))
+
+    def remember_request(self, request_id: str, event_type: int, event_id: int = 0) -> None:
+        """Note a request ID, so that a retry of it changes nothing. `event_id` 0 while its event is buffered."""
+        self.run.request_ids[request_id] = (event_type, event_id)
+        self.run.changes.request_ids.append((request_id, event_type, event_id))
+        self.touch()
+
+    def next_stamp(self) -> int:
+        """A number no task of this run had before."""
+        self.run.stamp += 1
+        return self.run.stamp
+
+    # ---- stored events
+    def stored_event(self, event_id: int, run: Run | None = None) -> HistoryEvent:
+        """An event of the run's stored history. Raises Needs, so call it before writing anything."""
+        run = run or self.run
+        event = self.shared.loaded.get((run.run_id, event_id))
+        if event is None:
+            raise Needs(run, (event_id,))
+        return event
+
+    # ---- back to a mark
+    def mark(self) -> Mark:
+        return Mark(
+            self.run.snapshot(), len(self.effects), list(self.shared.touched), list(self.unflushed), dict(self.execution.runs)
+        )
+
+    def back(self, mark: Mark) -> None:
+        """Undo all that this turn did to its run, and all effects, since `mark`. Runs that were added are forgotten."""
+        self.run.restore(mark.state)
+        del self.effects[mark.effects :]
+        self.shared.touched[:] = mark.touched
+        self.unflushed = mark.unflushed
+        self.execution.runs = mark.runs
+
+    def end(self) -> None:
+        """Close the turn: flush unless a workflow task is started, else keep the new buffered events for its end."""
+        run = self.run
+        if self.unflushed or run.buffered:
+            task = run.workflow_task
+            if task is None or not task.started_event_id:
+                self.flush()
+            elif self.unflushed:
+                run.buffered.extend(e.SerializeToString(deterministic=True) for e in self.unflushed)
+                run.changes.items.add((_BUFFERED_SORT, ""))
+                self.unflushed = []
+        if run.changes.changed:
+            run.state_transitions += 1
+
+
+@dataclass(slots=True)
+class Mark:
+    state: dict[str, Any]
+    effects: int
+    touched: list[Run]
+    unflushed: list[HistoryEvent]
+    runs: dict[str, Run]
+
+
+_BUFFERED_SORT = 6
+_TASK_ID_BASE = 1 << 20
+
+
+def _varint(value: int) -> bytes:
+    if value < 0x80:
+        return bytes((value,))
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
