@@ -53,7 +53,7 @@ async def compare(kit: Any, client: Any, name: str, scenario: Any, limit: float)
 
 
 async def run(address: str, names: list[str], jobs: int, limit: float, report: Any) -> None:
-    """Run `names`, `jobs` at a time, and give `report` each outcome as it comes. Raises RuntimeError: cannot connect."""
+    """Run `names`, `jobs` at a time; `report` gets each outcome as it comes. Raises RuntimeError: cannot connect."""
     sys.path.insert(0, str(GOLDEN))
     kit = importlib.import_module("kit")
     scenarios = kit.load(GOLDEN)
@@ -70,7 +70,7 @@ async def run(address: str, names: list[str], jobs: int, limit: float, report: A
 
 
 def play(address: str, names: list[str], limit: float = 60) -> dict[str, Outcome]:
-    """Run scenarios in a process of their own, whose native runtime may abort as it ends. Raises RuntimeError: not run."""
+    """Run scenarios in a process of their own, which may abort as it ends. Raises RuntimeError: they did not run."""
     command = [sys.executable, "-m", "tests.conformance.corpus", "--json", "--address", address]
     command += ["--jobs", str(AT_A_TIME), "--limit", str(limit)]
     for name in names:

@@ -29,7 +29,7 @@ NOT_YET = {
     "update_with_completion": UPDATES,
     "update_with_start": UPDATES,
 }
-"""Scenarios of features this release does not have. Strict: one that starts to pass fails here, and leaves the table."""
+"""Scenarios of features this release lacks. Strict: one that starts to pass fails here, and leaves the table."""
 
 
 def scenario(name: str) -> object:
