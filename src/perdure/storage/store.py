@@ -283,7 +283,10 @@ class Store(Protocol):
     async def list_executions(
         self, namespace_id: str, query: Query, page_size: int, after: bytes
     ) -> tuple[list[VisibilityWrite], bytes]:
-        """A page, newest first (open runs by start time, then closed by close time), and the next page's token (empty: last)."""
+        """A page, newest first (open runs by start time, then closed by close time), and the next page's token (empty: last).
+
+        `values` of the rows are not read back (`search_attributes` holds them all). Raises InvalidArgument for a token
+        that this store did not give out."""
 
     async def count_executions(
         self, namespace_id: str, query: Query, group_by: str = ""
@@ -291,5 +294,6 @@ class Store(Protocol):
         """[(None, count)], or (value, count) for each group."""
 
     # ---- idle work
-    def sweep(self, budget_rows: int) -> int:
-        """Delete up to `budget_rows` rows of forgotten runs; returns how many were deleted."""
+    def sweep(self, budget_rows: int, done: Callable[[int | StoreFailed], None]) -> None:
+        """Delete up to `budget_rows` rows of forgotten runs, after the batches submitted so far; `done` learns how many
+        rows went, on the event loop (memory: before this returns). 0 means nothing is left to delete."""
