@@ -47,8 +47,8 @@ MAY_USE = {
 """What each package sees of ours, beside the seams. `cli` and `server` put the parts together and see all."""
 
 IMPURE = {
-    "apsw", "asyncio", "concurrent", "grpc", "logging", "multiprocessing", "os", "random", "secrets", "select", "socket",
-    "sqlite3", "structlog", "subprocess", "threading", "time", "uuid", "uvloop",
+    "apsw", "asyncio", "concurrent", "grpc", "logging", "multiprocessing", "os", "random", "secrets", "select",
+    "socket", "sqlite3", "structlog", "subprocess", "threading", "time", "uuid", "uvloop",
 }  # fmt: skip
 
 MUST_NOT_USE = {

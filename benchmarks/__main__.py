@@ -1,0 +1,69 @@
+"""What Perdure costs, measured from another process over raw gRPC. Prints JSON; progress goes to standard error.
+
+    python -m benchmarks                                    everything, with the budgets
+    python -m benchmarks workflow --in-flight 1             start to finish, one at a time, on a file
+    python -m benchmarks workflow --pollers 5               tasks go through the backlog
+    python -m benchmarks above-floor --pollers 64           floor and server in turns: Perdure's own CPU
+    python -m benchmarks signals                            10,000 signals to one run
+    python -m benchmarks workflow --profile server.prof     where the server's CPU goes
+    python -m benchmarks workflow --address localhost:7233 --pid 4711
+
+Parts: workflow, floor, above-floor, signals, timers (10,000 open in one run), pending (signals to a run with 2,000
+pending activities), payloads (1 KiB to 1 MiB), launch (time to the first answer, idle memory).
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+from benchmarks.meter import calibration_ms
+from benchmarks.suite import PARTS, Options, everything
+
+
+def arguments() -> argparse.Namespace:
+    usual = Options()
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("part", nargs="?", choices=["all", *PARTS], default="all", metavar="PART")
+    parser.add_argument("--in-flight", type=int, default=usual.in_flight, help="workflows at a time (default 32)")
+    parser.add_argument(
+        "--pollers",
+        type=int,
+        default=usual.pollers,
+        help="polls of each kind; fewer than in flight: backlog (default 64)",
+    )
+    parser.add_argument("--store", choices=["file", "memory"], default=usual.store, help="default file")
+    parser.add_argument("--seconds", type=float, default=usual.seconds, help="length of a measured window (default 4)")
+    parser.add_argument("--warm-up", type=float, default=usual.warm_up, help="seconds before it (default 1)")
+    parser.add_argument("--payload-bytes", type=int, default=usual.payload_bytes, help="input and result (default 64)")
+    parser.add_argument("--rounds", type=int, default=usual.rounds, help="pairs of floor and server (default 5)")
+    parser.add_argument("--address", help="drive the server at HOST:PORT instead of launching one")
+    parser.add_argument("--pid", type=int, help="that server's process, for its CPU and memory")
+    parser.add_argument("--profile", type=Path, help="run the server under cProfile and keep its output in this file")
+    return parser.parse_args()
+
+
+def main() -> int:
+    chosen = vars(arguments())
+    part = chosen.pop("part")
+    options = Options(**chosen)
+    run = everything if part == "all" else PARTS[part]
+    header = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at start",
+        "python": platform.python_version(),
+        "calibration_ms": calibration_ms(),
+    }
+    print(json.dumps({**header, part: run(options)}, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
