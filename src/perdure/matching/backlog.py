@@ -1,0 +1,203 @@
+"""The backlog of one queue: its most urgent tasks in memory, the rest as rows in the store.
+
+Theory of operation
+-------------------
+Tasks are dispatched in the order of their key, (priority, task_no). Every stored task has a row; memory holds the front
+of that order, at most `capacity` tasks. Where memory ends is the *boundary*:
+
+    in memory, dispatched in order      `after`      rows only
+    ────────────────────────────────────────┃──────────────────────────
+    key <= after                            ┃  key > after
+
+`overflow` says whether there may be rows past the boundary. Without it the boundary is at infinity: memory is all there
+is. A queue nobody has read since the server started is one with `overflow` and `after` at the very beginning; there is
+no further state for "not loaded".
+
+* A new task before the boundary goes to memory. If that makes one too many, the last one in memory is pushed out and
+  the boundary moves down to just before it. A new task past the boundary stays out.
+* When memory runs low, the next rows after the boundary are read, and it moves up to the last of them; when there are
+  no more, to infinity.
+
+The store lags behind memory in both directions, because rows are written and deleted with the batch that is still open:
+
+* A task whose row is not durable yet would not be found by a read. While it is `unstored` and past the boundary, it is
+  kept aside (`beyond`), so that a read can add it. Durable, it is let go.
+* A task that was taken or withdrawn may still have a row. It is `departed` until the row's deletion is durable, and
+  skipped when read. (The boundary may have moved below it since: urgent tasks push it down.)
+
+So each waiting task is in exactly one place: in memory, beyond, or a durable row past the boundary, not departed.
+
+A read need not be instantaneous: between `begin_load` and `loaded` nothing is pushed out, and commits are noted but not
+acted upon (`Matching.committed`). The rows may then be of any moment in between.
+
+Costs: push, pop and drop are O(1), amortised, for tasks that come in order of their numbers. Only a task put back
+between others of its priority costs O(capacity). Dropped tasks leave a hole in their lane; there are never many more
+holes than tasks.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from perdure.matching.tasks import BEYOND, LOWEST_PRIORITY, OUT, WAITING, Task
+
+TaskOrder = tuple[int, int]
+"""(priority, task_no), the order of dispatch."""
+
+BEGINNING: Final[TaskOrder] = (0, 0)
+HOLES: Final = 64
+
+
+class Backlog:
+    __slots__ = (
+        "_capacity",
+        "_departed",
+        "_holes",
+        "_lanes",
+        "_unstored",
+        "after",
+        "beyond",
+        "loading",
+        "overflow",
+        "waiting",
+    )
+
+    def __init__(self, capacity: int, unstored: dict[int, Task], departed: dict[int, Task | None]) -> None:
+        """`unstored` and `departed` are shared by all queues: task numbers are unique in a store."""
+        self._capacity = capacity
+        self._unstored = unstored
+        self._departed = departed
+        self._lanes: list[deque[Task]] = []  # one a priority, in order of numbers; made with the first task
+        self._holes = 0
+        self.waiting: dict[int, Task] = {}
+        self.beyond: dict[int, Task] = {}
+        self.overflow = True
+        self.after = BEGINNING
+        self.loading = False
+
+    def push(self, task: Task) -> bool:
+        """Add a waiting task. Returns False if it is past the boundary and will be read when its turn comes."""
+        if self.overflow and (task.priority, task.task_no) > self.after:
+            if task.task_no in self._unstored:
+                task.place = BEYOND
+                self.beyond[task.task_no] = task
+            return False
+        self._insert(task)
+        self._trim()
+        return task.place == WAITING
+
+    def pop(self) -> Task | None:
+        """Take the first task."""
+        if not self.waiting:
+            return None
+        for lane in self._lanes:
+            while lane:
+                task = lane.popleft()
+                if task.place == WAITING:
+                    task.place = OUT
+                    del self.waiting[task.task_no]
+                    return task
+                self._holes -= 1
+        raise AssertionError("a waiting task is in no lane")
+
+    def drop(self, task_no: int) -> Task | None:
+        """Forget a task, wherever it is in memory."""
+        task = self.waiting.pop(task_no, None)
+        if task is None:
+            task = self.beyond.pop(task_no, None)
+            if task is not None:
+                task.place = OUT
+            return task
+        task.place = OUT
+        self._holes += 1
+        if self._holes > HOLES and self._holes > len(self.waiting):
+            self._lanes = [deque(kept for kept in lane if kept.place == WAITING) for lane in self._lanes]
+            self._holes = 0
+        return task
+
+    def room(self) -> int:
+        """How many rows should be read now; 0: none."""
+        if not self.overflow or self.loading or len(self.waiting) * 2 >= self._capacity:
+            return 0
+        return self._capacity - len(self.waiting)
+
+    def add_rows(self, rows: Iterable[Task], complete: bool) -> None:
+        """Continue memory with the rows that follow the boundary, in order; `complete`: no more follow."""
+        found = {task.task_no: task for task in rows}
+        if complete:
+            self.overflow = False
+        elif found:
+            last = next(reversed(found.values()))
+            self.after = (last.priority, last.task_no)
+        for task in self.beyond.values():
+            if complete or (task.priority, task.task_no) <= self.after:
+                found[task.task_no] = task
+        for task in sorted(found.values(), key=_order):
+            self.beyond.pop(task.task_no, None)
+            if task.task_no in self._departed:
+                self._departed[task.task_no] = task  # known in full now, should its deletion be refused
+            else:
+                self._insert(task)
+        self._trim()
+
+    def oldest_created(self) -> int | None:
+        heads = (next((task.created for task in lane if task.place == WAITING), None) for lane in self._lanes)
+        known = [created for created in heads if created is not None]
+        known.extend(task.created for task in self.beyond.values())
+        return min(known, default=None)
+
+    def __len__(self) -> int:
+        return len(self.waiting) + len(self.beyond)
+
+    def __iter__(self) -> Iterator[Task]:
+        """All tasks in memory, in the order of dispatch."""
+        for lane in self._lanes:
+            yield from (task for task in lane if task.place == WAITING)
+        yield from sorted(self.beyond.values(), key=_order)
+
+    def _insert(self, task: Task) -> None:
+        task_no = task.task_no
+        assert task_no not in self.waiting, f"{task} waits already"
+        if not self._lanes:
+            self._lanes = [deque() for _ in range(LOWEST_PRIORITY)]
+        lane = self._lanes[task.priority - 1]
+        if not lane or lane[-1].task_no < task_no:
+            lane.append(task)
+        elif lane[0].task_no > task_no:
+            lane.appendleft(task)
+        else:
+            lane.insert(bisect(lane, task_no, key=_number), task)
+        task.place = WAITING
+        self.waiting[task_no] = task
+
+    def _trim(self) -> None:
+        """Push out what is too much, last first. During a read the boundary stands still."""
+        while len(self.waiting) > self._capacity and not self.loading:
+            task = self._pop_last()
+            self.overflow = True
+            self.after = (task.priority, task.task_no - 1)
+            if task.task_no in self._unstored:
+                task.place = BEYOND
+                self.beyond[task.task_no] = task
+
+    def _pop_last(self) -> Task:
+        for lane in reversed(self._lanes):
+            while lane:
+                task = lane.pop()
+                if task.place == WAITING:
+                    task.place = OUT
+                    del self.waiting[task.task_no]
+                    return task
+                self._holes -= 1
+        raise AssertionError("a waiting task is in no lane")
+
+
+def _order(task: Task) -> TaskOrder:
+    return (task.priority, task.task_no)
+
+
+def _number(task: Task) -> int:
+    return task.task_no

@@ -1,0 +1,479 @@
+"""Matching: connects waiting tasks to waiting pollers. Pure; the runtime carries out what is decided here.
+
+Theory of operation
+-------------------
+One rule: **no task waits while a poller is parked** (but for the moment in which rows are being read). So a queue has a
+line of parked pollers, or a backlog, and a call that would leave it with both matches them instead.
+
+A new task:
+
+    poller = matching.reserve(task, now)
+    poller found:   decide the start; its row is never written.
+                    started, answered            -> confirm(poller)
+                    the task turned out stale    -> release(poller): it may come back with the next task
+                    the poller turned out gone   -> cancel(poller), and again from the top
+    no poller:      write its row, offer(task)
+
+A poll:
+
+    task = matching.poll(poller, now)
+    while load := matching.begin_load(queue):    # also after `release`; costs a look-up when there is nothing to read
+        rows = store.load_tasks(..., load.after, load.limit)
+        matches += matching.loaded(load, rows, complete=len(rows) < load.limit, now)
+
+A task that `poll`, `release`, `put_back`, `loaded` or `refused` hands out is *taken*: it comes with a reserved poller,
+and is started (a batch deletes its row), dropped as stale (likewise), or put back because the poller is gone. A poll is
+answered at most once: a poller is new, parked, reserved, and then answered or cancelled; `release` leads back from
+reserved to parked.
+
+A batch: after its commit, `committed(numbers of task rows added, numbers of rows deleted)`; refused, `refused(...)`
+with the same. A row that was added and deleted before it was ever written counts in both. Tasks are offered and
+withdrawn before their batch is committed, and a task number is offered once. How the backlog in memory and the rows in
+the store make one order, and why matching must hear of commits: see `backlog.py`.
+
+Tasks without a number (`task_no` 0: direct queries, speculative workflow tasks) have a caller waiting and no row. They
+go ahead of the backlog, first come first served, and are lost with the process.
+
+Pollers are served first come first served. Times are seconds of Monotonic.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from perdure.matching.backlog import BEGINNING, Backlog, TaskOrder
+from perdure.matching.rates import Flow
+from perdure.matching.tasks import (
+    ANSWERED,
+    BEYOND,
+    CANCELLED,
+    NEW,
+    PARKED,
+    RESERVED,
+    WAITING,
+    Match,
+    Poller,
+    PollerHistory,
+    PollerInfo,
+    QueueKey,
+    QueueStats,
+    Task,
+)
+
+CAPACITY: Final = 1_000
+HISTORY_SECONDS: Final = 300.0
+HISTORY_LIMIT: Final = 1_000
+
+
+class Queue:
+    """One queue's line of parked pollers and backlog of tasks."""
+
+    __slots__ = ("backlog", "flows", "history", "key", "last_used", "line", "volatile")
+
+    def __init__(self, key: QueueKey, backlog: Backlog, now: float) -> None:
+        self.key = key
+        self.backlog = backlog
+        self.line: OrderedDict[Poller, None] = OrderedDict()
+        self.volatile: OrderedDict[Task, None] = OrderedDict()
+        self.history: dict[str, PollerHistory] = {}
+        self.flows: dict[int, Flow] = {}
+        self.last_used = now
+
+    def flow(self, priority: int, now: float) -> Flow:
+        flow = self.flows.get(priority)
+        if flow is None:
+            flow = self.flows[priority] = Flow(now)
+        return flow
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A read of rows that the runtime owes: up to `limit` waiting tasks of `queue`, ordered, strictly after `after`."""
+
+    queue: QueueKey
+    after: TaskOrder
+    limit: int
+    target: Queue
+
+
+@dataclass(frozen=True, slots=True)
+class Unloaded:
+    """What a dead queue leaves behind."""
+
+    tasks: list[Task]
+    """Waiting tasks, in order; they count as taken. Those with a number have a row to delete."""
+    after: TaskOrder | None
+    """Rows strictly after it wait as well; None: there are none. Rows of tasks taken lately may still be among them."""
+    pollers: list[Poller]
+    """Were parked, now cancelled: to be answered empty."""
+
+
+class Matching:
+    """All queues of one server."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        """`capacity`: the tasks a queue keeps in memory; those whose rows are not durable yet come on top."""
+        self._capacity = capacity
+        self._queues: dict[QueueKey, Queue] = {}
+        self._unstored: dict[int, Task] = {}
+        self._departed: dict[int, Task | None] = {}  # None: withdrawn unseen
+        self._loads = 0
+        self._noted: list[tuple[Collection[int], Collection[int]]] = []
+
+    # ---- polls
+
+    def poll(self, poller: Poller, now: float) -> Task | None:
+        """Reserve `poller` for the first waiting task, or park it behind the others. Then `begin_load`.
+
+        A cancelled poller gets None and is not parked.
+        """
+        if poller.state == CANCELLED:
+            return None
+        assert poller.state == NEW, f"{poller} polls twice"
+        queue = self._open(poller.queue, now)
+        history = queue.history.get(poller.identity)
+        if history is None:
+            history = self._remember(queue, poller, now)
+        poller.history = history
+        history.rate = poller.rate
+        history.last_access = queue.last_used = now
+        return self._serve(queue, poller, front=False)
+
+    def confirm(self, poller: Poller, now: float) -> None:
+        """The reserved poller was answered with its task: forget it."""
+        task = poller.task
+        assert task is not None, f"{poller} holds no task"
+        poller.task = None
+        if poller.state == RESERVED:
+            poller.state = ANSWERED
+        if task.query is None:
+            queue = self._queues.get(poller.queue)
+            if queue is not None:
+                queue.flow(task.priority, now).dispatched.add(now)
+
+    def release(self, poller: Poller, now: float) -> Task | None:
+        """The reserved poller's task was not started: give it the next one, or park it at the front. Then `begin_load`.
+
+        A poller cancelled meanwhile gets None and is not parked. Its former task is the caller's: dropped or put back.
+        """
+        poller.task = None
+        if poller.state == CANCELLED:
+            return None
+        assert poller.state == RESERVED, f"{poller} is not reserved"
+        return self._serve(self._open(poller.queue, now), poller, front=True)
+
+    def cancel(self, poller: Poller, now: float) -> bool:
+        """The caller went away or its time is over. True if it was parked, False if it holds a task or was answered.
+
+        A poller that holds a task keeps it until `release` or `confirm`; `poller.cancelled` tells.
+        """
+        if poller.state == ANSWERED:
+            return False
+        parked = poller.state == PARKED
+        poller.state = CANCELLED
+        if parked:
+            queue = self._queues[poller.queue]
+            del queue.line[poller]
+            self._left(queue, poller, now)
+        return parked
+
+    def cancel_worker(
+        self, namespace_id: str, worker_instance_key: str, kinds: Collection[int], now: float
+    ) -> list[Poller]:
+        """A worker shuts down: its parked polls, now cancelled, to be answered empty."""
+        gone = [
+            poller
+            for queue in self._queues.values()
+            if queue.key[0] == namespace_id and queue.key[2] in kinds
+            for poller in queue.line
+            if poller.worker_instance_key == worker_instance_key
+        ]
+        for poller in gone:
+            self.cancel(poller, now)
+        return gone
+
+    # ---- tasks
+
+    def reserve(self, task: Task, now: float) -> Poller | None:
+        """The poller that waited longest, for a new task; None if there is none, or rows not read yet may go first."""
+        queue = self._queues.get(task.queue)
+        if queue is None or not queue.line:
+            return None
+        poller = self._reserve(queue, task, now)
+        if poller is not None and task.query is None:
+            queue.flow(task.priority, now).added.add(now)
+        return poller
+
+    def offer(self, task: Task, now: float) -> bool:
+        """A new task for which `reserve` found no poller; its row, if it has a number, is in a batch not yet committed.
+
+        Returns False if it is past the boundary of memory: it is read when its turn comes.
+        """
+        queue = self._open(task.queue, now)
+        if task.query is None:
+            queue.flow(task.priority, now).added.add(now)
+        if not task.task_no:
+            self._wait_volatile(queue, task)
+            return True
+        self._unstored[task.task_no] = task
+        return queue.backlog.push(task)
+
+    def put_back(self, task: Task, now: float) -> Poller | None:
+        """A taken task could not be started for its poller's reason: the next poller, or None after it waits again.
+
+        It waits where it did before. Its row, if it has a number, was not deleted.
+        """
+        queue = self._open(task.queue, now)
+        self._departed.pop(task.task_no, None)
+        if queue.line:
+            poller = self._reserve(queue, task, now)
+            if poller is not None:
+                if task.task_no:
+                    self._departed[task.task_no] = task
+                return poller
+        if task.task_no:
+            queue.backlog.push(task)
+        else:
+            self._wait_volatile(queue, task, front=True)
+        return None
+
+    def withdraw(self, queue: QueueKey, task_no: int) -> bool:
+        """Drop a waiting task whose row a batch not yet committed deletes. True if it was in memory.
+
+        A task that was taken already stays taken.
+        """
+        found = self._queues.get(queue)
+        task = found.backlog.drop(task_no) if found is not None else None
+        if task is not None:
+            self._departed[task_no] = task
+        else:
+            self._departed.setdefault(task_no, None)
+        return task is not None
+
+    def withdraw_volatile(self, task: Task) -> bool:
+        """Drop a waiting task without a number. True if it waited."""
+        queue = self._queues.get(task.queue)
+        if queue is None or task not in queue.volatile:
+            return False
+        del queue.volatile[task]
+        return True
+
+    # ---- the store
+
+    def begin_load(self, queue: QueueKey) -> Load | None:
+        """The next read this queue needs, if any. The runtime carries it out and calls `loaded`."""
+        found = self._queues.get(queue)
+        if found is None or not found.backlog.overflow:
+            return None
+        backlog = found.backlog
+        limit = backlog.room()
+        if not limit:
+            return None
+        backlog.loading = True
+        self._loads += 1
+        return Load(queue, backlog.after, limit, found)
+
+    def loaded(self, load: Load, rows: Iterable[Task], complete: bool, now: float) -> list[Match]:
+        """The rows of `load`, in order; `complete`: no rows follow them. Returns tasks for pollers that were parked.
+
+        Rows of a queue that was unloaded meanwhile are ignored.
+        """
+        queue = load.target
+        queue.backlog.loading = False
+        matches: list[Match] = []
+        if self._queues.get(load.queue) is queue:
+            queue.backlog.add_rows(rows, complete)
+            while queue.line and (task := self._next(queue)) is not None:
+                matches.append((task, self._take_poller(queue, task, now)))
+        self._loads -= 1
+        if not self._loads:
+            noted, self._noted = self._noted, []
+            for added, deleted in noted:
+                self.committed(added, deleted)
+        return matches
+
+    def is_loaded(self, queue: QueueKey) -> bool:
+        """False until the queue's rows were first read."""
+        found = self._queues.get(queue)
+        return found is not None and not (found.backlog.overflow and found.backlog.after == BEGINNING)
+
+    def committed(self, added: Collection[int], deleted: Collection[int]) -> None:
+        """A batch with these task rows (by number) is durable."""
+        if self._loads:
+            self._noted.append((added, deleted))  # the read may be of a moment before this commit
+            return
+        for task_no in added:
+            task = self._unstored.pop(task_no, None)
+            if task is not None and task.place == BEYOND:
+                self._queues[task.queue].backlog.drop(task_no)
+        for task_no in deleted:
+            self._departed.pop(task_no, None)
+
+    def refused(self, added: Collection[int], deleted: Collection[int], now: float) -> list[Match]:
+        """A batch did not land: tasks it would have added are gone, those it would have deleted wait again.
+
+        Leave out of `deleted` what is decided again with the same poller. Returns tasks for parked pollers.
+        """
+        for task_no in added:
+            task = self._unstored.pop(task_no, None) or self._departed.get(task_no)
+            if task is not None and task.place in (WAITING, BEYOND):
+                self._queues[task.queue].backlog.drop(task_no)
+            self._departed.pop(task_no, None)
+        matches: list[Match] = []
+        for task_no in deleted:
+            task = self._departed.pop(task_no, None)
+            if task is not None and (poller := self.put_back(task, now)) is not None:
+                matches.append((task, poller))
+        return matches
+
+    # ---- what others may know
+
+    def has_recent_poller(self, queue: QueueKey, now: float, within: float) -> bool:
+        """A poll is parked, or came or ended in the last `within` seconds (10 for sticky queues, 20 for queries)."""
+        found = self._queues.get(queue)
+        if found is None:
+            return False
+        if found.line:
+            return True
+        return any(now - history.last_access <= within for history in found.history.values())
+
+    def pollers(self, queue: QueueKey, now: float) -> list[PollerInfo]:
+        """Who polled in the last five minutes, by identity."""
+        found = self._queues.get(queue)
+        if found is None:
+            return []
+        parked = {poller.identity for poller in found.line}
+        return [
+            PollerInfo(identity, history.last_access, history.rate)
+            for identity, history in sorted(found.history.items())
+            if identity in parked or now - history.last_access <= HISTORY_SECONDS
+        ]
+
+    def backlog_count(self, queue: QueueKey) -> int:
+        """Tasks waiting in memory: the hint in poll answers."""
+        found = self._queues.get(queue)
+        return len(found.backlog) + len(found.volatile) if found is not None else 0
+
+    def stats(self, queue: QueueKey, now: float) -> QueueStats:
+        found = self._queues.get(queue)
+        if found is None:
+            return QueueStats(0, True, None, 0.0, 0.0)
+        return QueueStats(
+            backlog_count=len(found.backlog),
+            overflow=found.backlog.overflow,
+            oldest_created=found.backlog.oldest_created(),
+            add_rate=sum(flow.added.rate(now) for flow in found.flows.values()),
+            dispatch_rate=sum(flow.dispatched.rate(now) for flow in found.flows.values()),
+        )
+
+    def stats_by_priority(self, queue: QueueKey, now: float) -> dict[int, QueueStats]:
+        """One entry for each priority seen lately."""
+        found = self._queues.get(queue)
+        if found is None:
+            return {}
+        created: dict[int, list[int]] = {priority: [] for priority in found.flows}
+        for task in found.backlog:
+            created.setdefault(task.priority, []).append(task.created)
+        return {
+            priority: QueueStats(
+                backlog_count=len(times),
+                overflow=found.backlog.overflow,
+                oldest_created=min(times, default=None),
+                add_rate=found.flow(priority, now).added.rate(now),
+                dispatch_rate=found.flow(priority, now).dispatched.rate(now),
+            )
+            for priority, times in sorted(created.items())
+        }
+
+    # ---- ends
+
+    def unload(self, queue: QueueKey, now: float) -> Unloaded:
+        """A sticky queue's worker is shutting down: forget the queue, and hand back all that waits in it."""
+        found = self._queues.get(queue)
+        if found is None:
+            return Unloaded([], BEGINNING, [])
+        pollers = list(found.line)
+        for poller in pollers:
+            self.cancel(poller, now)
+        tasks = [*found.volatile, *found.backlog]
+        for task in tasks:
+            if task.task_no:
+                found.backlog.drop(task.task_no)
+                self._departed[task.task_no] = task
+        del self._queues[queue]
+        return Unloaded(tasks, found.backlog.after if found.backlog.overflow else None, pollers)
+
+    def expire(self, now: float) -> None:
+        """Forget pollers not seen for five minutes, and queues without pollers and tasks in memory for as long."""
+        for key, queue in list(self._queues.items()):
+            parked = {poller.identity for poller in queue.line}
+            queue.history = {
+                identity: history
+                for identity, history in queue.history.items()
+                if identity in parked or now - history.last_access <= HISTORY_SECONDS
+            }
+            used = queue.line or queue.history or queue.volatile or len(queue.backlog) or queue.backlog.loading
+            if not used and now - queue.last_used > HISTORY_SECONDS:
+                del self._queues[key]
+
+    # ----
+
+    def _open(self, key: QueueKey, now: float) -> Queue:
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = Queue(key, Backlog(self._capacity, self._unstored, self._departed), now)
+        return queue
+
+    def _serve(self, queue: Queue, poller: Poller, front: bool) -> Task | None:
+        task = self._next(queue)
+        if task is None:
+            poller.state = PARKED
+            queue.line[poller] = None
+            if front:
+                queue.line.move_to_end(poller, last=False)
+            return None
+        poller.state = RESERVED
+        poller.task = task
+        return task
+
+    def _next(self, queue: Queue) -> Task | None:
+        if queue.volatile:
+            return queue.volatile.popitem(last=False)[0]
+        task = queue.backlog.pop()
+        if task is not None:
+            self._departed[task.task_no] = task
+        return task
+
+    def _reserve(self, queue: Queue, task: Task, now: float) -> Poller | None:
+        # With a poller parked nothing waits in memory, but rows being read may be as urgent as the task.
+        backlog = queue.backlog
+        if backlog.overflow and backlog.after[0] <= task.priority and task.query is None:
+            return None
+        return self._take_poller(queue, task, now)
+
+    def _take_poller(self, queue: Queue, task: Task, now: float) -> Poller:
+        poller, _ = queue.line.popitem(last=False)
+        poller.state = RESERVED
+        poller.task = task
+        self._left(queue, poller, now)
+        return poller
+
+    def _left(self, queue: Queue, poller: Poller, now: float) -> None:
+        """A parked call was alive until now."""
+        queue.last_used = now
+        if poller.history is not None:
+            poller.history.last_access = now
+
+    def _wait_volatile(self, queue: Queue, task: Task, front: bool = False) -> None:
+        queue.volatile[task] = None
+        if front:
+            queue.volatile.move_to_end(task, last=False)
+
+    def _remember(self, queue: Queue, poller: Poller, now: float) -> PollerHistory:
+        if len(queue.history) >= HISTORY_LIMIT:
+            del queue.history[min(queue.history, key=lambda identity: queue.history[identity].last_access)]
+        history = queue.history[poller.identity] = PollerHistory(now, poller.rate)
+        return history

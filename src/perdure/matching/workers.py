@@ -1,0 +1,87 @@
+"""The workers that report heartbeats: what ListWorkers and DescribeWorker show. In memory only, as in the reference.
+
+Heartbeats are serialised `temporal.api.worker.v1.WorkerHeartbeat` messages, opaque here; filters belong to the caller.
+Times are seconds of Monotonic.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+TTL_SECONDS: Final = 300.0
+LIMIT: Final = 100_000
+"""Workers in all namespaces; beyond it the one not heard of for longest is forgotten. A kilobyte or two each."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEntry:
+    worker_instance_key: str
+    heartbeat: bytes
+    first_seen: float
+    last_seen: float
+
+
+class WorkerRegistry:
+    """Workers by (namespace ID, worker instance key), until `ttl` seconds after their last heartbeat."""
+
+    def __init__(self, ttl: float = TTL_SECONDS, limit: int = LIMIT) -> None:
+        self._ttl = ttl
+        self._limit = limit
+        self._entries: OrderedDict[tuple[str, str], WorkerEntry] = OrderedDict()  # by last heartbeat
+        self._namespaces: dict[str, set[str]] = {}
+
+    def record(self, namespace_id: str, worker_instance_key: str, heartbeat: bytes, now: float) -> None:
+        self._expire(now)
+        keys = self._namespaces.setdefault(namespace_id, set())
+        keys.add(worker_instance_key)
+        key = (namespace_id, worker_instance_key)
+        known = self._entries.get(key)
+        first_seen = known.first_seen if known is not None else now
+        self._entries[key] = WorkerEntry(worker_instance_key, heartbeat, first_seen, now)
+        self._entries.move_to_end(key)
+        if len(self._entries) > self._limit:
+            self._forget(next(iter(self._entries)))
+
+    def list_workers(
+        self, namespace_id: str, now: float, page_size: int = 0, after: str = ""
+    ) -> tuple[list[WorkerEntry], str]:
+        """A page in order of instance keys, from the first one greater than `after`; `page_size` 0 means all.
+
+        The second value continues as the next page's `after`; empty on the last page.
+        """
+        self._expire(now)
+        keys = sorted(self._namespaces.get(namespace_id, ()))
+        start = bisect_right(keys, after) if after else 0
+        end = len(keys) if page_size <= 0 else start + page_size
+        page = [self._entries[namespace_id, key] for key in keys[start:end]]
+        return page, page[-1].worker_instance_key if page and end < len(keys) else ""
+
+    def describe_worker(self, namespace_id: str, worker_instance_key: str, now: float) -> WorkerEntry | None:
+        self._expire(now)
+        return self._entries.get((namespace_id, worker_instance_key))
+
+    def has_reported(self, namespace_id: str) -> bool:
+        """Whether any worker ever reported in this namespace: DescribeWorker words its NotFound by that."""
+        return namespace_id in self._namespaces
+
+    def forget_namespace(self, namespace_id: str) -> None:
+        """The namespace was deleted."""
+        for key in self._namespaces.pop(namespace_id, ()):
+            del self._entries[namespace_id, key]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _expire(self, now: float) -> None:
+        while self._entries:
+            key, entry = next(iter(self._entries.items()))
+            if now - entry.last_seen <= self._ttl:
+                return
+            self._forget(key)
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        del self._entries[key]
+        self._namespaces[key[0]].discard(key[1])
