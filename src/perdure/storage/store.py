@@ -1,8 +1,8 @@
-"""What the server remembers, as rows of bytes and scalars. Implementations: SQLite file, SQLite memory; PostgreSQL fits.
+"""What the server remembers, as rows of bytes and scalars: an SQLite file, SQLite in memory; PostgreSQL fits.
 
-Writes go in batches, strictly in order: `submit` takes one, `done` is called on the event loop with its outcome. A batch
-lands whole or not at all. Reads on the hot path are callbacks (SQLite answers inline, a networked store later), so that
-loading needs no task; rare reads are coroutines. Times are microseconds since 1970 UTC.
+Writes go in batches, strictly in order: `submit` takes one, `done` is called on the event loop with its outcome. A
+batch lands whole or not at all. Reads on the hot path are callbacks (SQLite answers inline, a networked store later),
+so that loading needs no task; rare reads are coroutines. Times are microseconds since 1970 UTC.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class HistoryBatch:
 
 @dataclass(slots=True)
 class RunWrite:
-    """One run's new state. Refused (with the whole batch) unless the stored version is `version - 1` (0: no row yet)."""
+    """One run's state. Refused (with the whole batch) unless the stored version is `version - 1` (0: no row yet)."""
 
     run_no: int
     version: int
@@ -71,7 +71,8 @@ class VisibilityWrite:
     """What list and count see of a run; inserted at start, replaced at close and on attribute or memo change.
 
     `memo` and `search_attributes` are serialised messages. `values` are the typed custom and predefined attributes:
-    (name, type number of IndexedValueType, value), one entry for each element of a KeywordList; datetimes in microseconds.
+    (name, type number of IndexedValueType, value), one entry for each element of a KeywordList; datetimes in
+    microseconds.
     """
 
     namespace_id: str
@@ -118,7 +119,7 @@ class TaskWrite:
 
 @dataclass(slots=True)
 class OutboxWrite:
-    """A message on its way to another execution, written with the sender's turn, deleted in the receiver's transaction."""
+    """A message to another execution, written with the sender's turn, deleted in the receiver's transaction."""
 
     message_no: int
     namespace_id: str
@@ -139,7 +140,7 @@ class NamespaceWrite:
 
 @dataclass(slots=True)
 class RunDelete:
-    """Forget a run: its `current` (if it points at it), `executions` and `search_values` rows go at once, the rest later."""
+    """Forget a run: its `current` (if it points at it), `runs` and visibility rows go at once, the rest by `sweep`."""
 
     namespace_id: str
     kind: int
@@ -150,7 +151,7 @@ class RunDelete:
 
 @dataclass(slots=True)
 class Batch:
-    """One transaction. Holds at most one `RunWrite` a run and one `CurrentWrite` an execution (later ones replaced earlier)."""
+    """One transaction. At most one `RunWrite` a run and one `CurrentWrite` an execution (the latest)."""
 
     number: int
     runs: list[RunWrite] = field(default_factory=list)
@@ -220,8 +221,8 @@ class Store(Protocol):
     """`in-memory`, or the file's path: for the banner."""
 
     async def open(self) -> None:
-        """Open or create, migrate, take the lock. Raises StoreFailed with one clear line: locked by another server, corrupt,
-        unwritable, newer format."""
+        """Open or create, migrate, take the lock. Raises StoreFailed with one clear line: locked by another server,
+        corrupt, unwritable, newer format."""
 
     async def close(self) -> None:
         """Finish what was submitted, checkpoint, release the lock."""
@@ -249,7 +250,7 @@ class Store(Protocol):
         max_bytes: int,
         done: Callable[[list[HistoryBatch] | StoreFailed], None],
     ) -> None:
-        """Whole batches, in order, that hold events first..last (inclusive); stops after `max_bytes`, at least one batch."""
+        """Whole batches, in order, that hold events first..last (inclusive), up to `max_bytes`; at least one batch."""
 
     def read_history_reverse(
         self, run_no: int, last_event_id: int, max_events: int, done: Callable[[list[HistoryBatch] | StoreFailed], None]
@@ -283,14 +284,13 @@ class Store(Protocol):
     async def list_executions(
         self, namespace_id: str, query: Query, page_size: int, after: bytes
     ) -> tuple[list[VisibilityWrite], bytes]:
-        """A page, newest first (open runs by start time, then closed by close time), and the next page's token (empty: last).
+        """A page, newest first (open runs by start time, then closed by close time), and the next page's token (empty:
+        last).
 
         `values` of the rows are not read back (`search_attributes` holds them all). Raises InvalidArgument for a token
         that this store did not give out."""
 
-    async def count_executions(
-        self, namespace_id: str, query: Query, group_by: str = ""
-    ) -> list[tuple[Any, int]]:
+    async def count_executions(self, namespace_id: str, query: Query, group_by: str = "") -> list[tuple[Any, int]]:
         """[(None, count)], or (value, count) for each group."""
 
     # ---- idle work

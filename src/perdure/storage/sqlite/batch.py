@@ -1,0 +1,176 @@
+"""A batch as ready rows, and the one transaction that writes them.
+
+Rows are made on the event loop, when the batch is handed over: whatever the runtime does to its objects afterwards, the
+writer thread sees what was submitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any
+
+import apsw
+
+from perdure.storage.sqlite.sql import statements
+from perdure.storage.store import Batch, CurrentWrite, OutboxWrite, Refused, RunWrite, TaskWrite, VisibilityWrite
+from perdure.visibility.text import tokens
+
+SQL = statements("writes.sql")
+TEXT = 1
+"""IndexedValueType INDEXED_VALUE_TYPE_TEXT: stored word by word."""
+
+Row = tuple[Any, ...]
+Points = Callable[[str], None]
+
+# The fields of a write are the columns of its statement, in that order.
+CURRENT = attrgetter(*(field.name for field in fields(CurrentWrite)))
+EXECUTION = attrgetter(*(field.name for field in fields(VisibilityWrite) if field.name != "values"))
+TASK = attrgetter(*(field.name for field in fields(TaskWrite)))
+MESSAGE = attrgetter(*(field.name for field in fields(OutboxWrite)))
+
+
+@dataclass(slots=True)
+class Transaction:
+    """Rows by statement, in the order they are run."""
+
+    updates: list[Row]
+    inserts: list[Row]
+    rest: list[tuple[str, list[Row]]]
+    mark: Row
+
+
+def prepare(batch: Batch) -> Transaction:
+    updates: list[Row] = []
+    wakes: list[Row] = []
+    inserts: list[Row] = []
+    history: list[Row] = []
+    put_items: list[Row] = []
+    deleted_items: list[Row] = []
+    request_ids: list[Row] = []
+    for run in batch.runs:
+        if run.version == 1:
+            inserts.append(
+                (
+                    run.run_no,
+                    1,
+                    run.core,
+                    run.wake_at,
+                    run.namespace_id,
+                    run.kind,
+                    run.execution_id,
+                    run.run_id,
+                    run.slot,
+                )
+            )
+        else:
+            updates.append((run.run_no, run.version, run.core))
+            wakes.append((run.run_no, run.wake_at))
+        if (events := run.history) is not None:
+            history.append((run.run_no, events.first_event_id, events.last_event_id, events.blob))
+        if run.items:
+            _items(run, put_items, deleted_items)
+        for request_id, event_type, event_id in run.request_ids:
+            request_ids.append((run.run_no, request_id, event_type, event_id))
+
+    rest: list[tuple[str, list[Row]]] = []
+
+    def then(name: str, rows: list[Row]) -> None:
+        if rows:
+            rest.append((SQL[name], rows))
+
+    then("move_wake", wakes)
+    then("insert_history", history)
+    then("put_item", put_items)
+    then("delete_item", deleted_items)
+    then("put_request_id", request_ids)
+    then("put_current", list(map(CURRENT, batch.currents)))
+    if batch.visibility:
+        # Of several writes of one run the last holds all: its values replace the earlier ones'.
+        latest = {(write.run_id, write.namespace_id): write for write in batch.visibility}
+        then("put_execution", list(map(EXECUTION, latest.values())))
+        then("clear_search_values", list(latest))
+        then("put_search_value", [row for write in latest.values() for row in _values(write)])
+    then("insert_task", list(map(TASK, batch.tasks)))
+    then("delete_task", [(task_no,) for task_no in batch.done_tasks])
+    then("insert_message", list(map(MESSAGE, batch.outbox)))
+    then("delete_message", [(message_no,) for message_no in batch.delivered])
+    if batch.namespaces:
+        then("delete_namespace", [(n.namespace_id,) for n in batch.namespaces if n.deleted])
+        then("put_namespace", [(n.namespace_id, n.name, n.blob) for n in batch.namespaces if not n.deleted])
+    if batch.run_deletes:
+        deletes = batch.run_deletes
+        then("forget_run", [(d.run_no,) for d in deletes])
+        then("delete_run", [(d.run_no,) for d in deletes])
+        then("delete_current", [(d.namespace_id, d.kind, d.execution_id, d.run_id) for d in deletes])
+        then("delete_execution", [(d.run_id, d.namespace_id) for d in deletes])
+    then("put_meta", list(batch.meta.items()))
+
+    mark = (
+        batch.number,
+        max((run.run_no for run in batch.runs), default=0),
+        max((task.task_no for task in batch.tasks), default=0),
+        max((message.message_no for message in batch.outbox), default=0),
+    )
+    return Transaction(updates, inserts, rest, mark)
+
+
+def write(connection: apsw.Connection, transaction: Transaction, points: Points | None) -> None:
+    """Write all of it, or nothing and raise: Refused when a run moved on, apsw's errors otherwise."""
+    execute, executemany = connection.execute, connection.executemany
+    execute("begin immediate")
+    try:
+        if updates := transaction.updates:
+            before = connection.total_changes()
+            executemany(SQL["update_run"], updates)
+            if connection.total_changes() - before != len(updates):
+                raise Refused("a run moved past the version expected", _missed(connection, updates))
+        if inserts := transaction.inserts:
+            _insert_runs(connection, inserts)
+        for statement, rows in transaction.rest:
+            executemany(statement, rows)
+        execute(SQL["mark"], transaction.mark)
+        if points is not None:
+            points("before_commit")
+        execute("commit")
+    except BaseException:
+        # A full disk may have ended the transaction already.
+        if connection.in_transaction:
+            execute("rollback")
+        raise
+    if points is not None:
+        points("after_commit")
+
+
+def _insert_runs(connection: apsw.Connection, inserts: list[Row]) -> None:
+    try:
+        connection.executemany(SQL["insert_run"], inserts)
+    except apsw.ConstraintError:
+        connection.execute("rollback")
+        there = [row[0] for row in inserts if connection.execute(SQL["run_version"], (row[0],)).get is not None]
+        raise Refused("a run is there already", there) from None
+
+
+def _missed(connection: apsw.Connection, updates: list[Row]) -> list[int]:
+    # Runs that were found carry their new version by now, still inside the transaction.
+    return [row[0] for row in updates if connection.execute(SQL["run_version"], (row[0],)).get != row[1]]
+
+
+def _items(run: RunWrite, put: list[Row], deleted: list[Row]) -> None:
+    for item in run.items:
+        if item.value is None:
+            deleted.append((run.run_no, item.sort, item.key))
+        else:
+            put.append((run.run_no, item.sort, item.key, item.value))
+
+
+def _values(write: VisibilityWrite) -> list[Row]:
+    rows: list[Row] = []
+    for name, value_type, value in write.values:
+        if value_type == TEXT:
+            # A text without words is still set: the empty word keeps `IS NULL` honest and matches no filter.
+            rows += [(write.run_id, write.namespace_id, name, word) for word in tokens(str(value)) or ("",)]
+        else:
+            rows.append((write.run_id, write.namespace_id, name, value))
+    return rows

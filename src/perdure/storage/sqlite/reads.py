@@ -1,0 +1,119 @@
+"""Short reads, each one snapshot. They run on the event loop's thread and are kept to a few index seeks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apsw
+
+from perdure.storage.sqlite.sql import statements
+from perdure.storage.store import (
+    CurrentWrite,
+    DueRun,
+    HistoryBatch,
+    NamespaceWrite,
+    OutboxWrite,
+    StoredExecution,
+    StoredRun,
+    TaskWrite,
+)
+
+SQL = statements("reads.sql")
+
+Row = tuple[Any, ...]
+
+
+def load_execution(
+    connection: apsw.Connection, namespace_id: str, kind: int, execution_id: str, run_id: str
+) -> StoredExecution:
+    execute = connection.execute
+    key = (namespace_id, kind, execution_id)
+    # Without a transaction each statement would see a database of its own.
+    execute("begin")
+    try:
+        current: Row | None = execute(SQL["current"], key).fetchone()
+        row: Row | None
+        if run_id:
+            row = execute(SQL["run_by_id"], (run_id, *key)).fetchone()
+        elif current is not None:
+            row = execute(SQL["run_by_no"], (current[4],)).fetchone()
+        else:
+            row = None
+        run = None
+        if row is not None:
+            run_no = row[:1]
+            items: list[Any] = execute(SQL["items"], run_no).fetchall()
+            request_ids: list[Any] = execute(SQL["request_ids"], run_no).fetchall()
+            run = StoredRun(*row, items=items, request_ids=request_ids)
+    finally:
+        execute("commit")
+    return StoredExecution(None if current is None else CurrentWrite(*current), run)
+
+
+def read_history(
+    connection: apsw.Connection, run_no: int, first_event_id: int, last_event_id: int, max_bytes: int
+) -> list[HistoryBatch]:
+    batches: list[HistoryBatch] = []
+    size = 0
+    rows = connection.execute(SQL["history"], (run_no, first_event_id, last_event_id))
+    for first, last, blob in rows:
+        size += len(blob)
+        if batches and size > max_bytes:
+            rows.close()
+            break
+        batches.append(HistoryBatch(first, last, blob))
+    return batches
+
+
+def read_history_reverse(
+    connection: apsw.Connection, run_no: int, last_event_id: int, max_events: int
+) -> list[HistoryBatch]:
+    batches: list[HistoryBatch] = []
+    events = 0
+    rows = connection.execute(SQL["history_reverse"], (run_no, last_event_id))
+    for first, last, blob in rows:
+        batches.append(HistoryBatch(first, last, blob))
+        events += min(last, last_event_id) - first + 1
+        if events >= max_events:
+            rows.close()
+            break
+    return batches
+
+
+def load_tasks(
+    connection: apsw.Connection, namespace_id: str, queue: str, kind: int, after: tuple[int, int], limit: int
+) -> list[TaskWrite]:
+    return [TaskWrite(*row) for row in connection.execute(SQL["tasks"], (namespace_id, queue, kind, *after, limit))]
+
+
+def count_tasks(connection: apsw.Connection, namespace_id: str, queue: str, kind: int) -> int:
+    count: int = connection.execute(SQL["count_tasks"], (namespace_id, queue, kind)).get
+    return count
+
+
+def due_runs(connection: apsw.Connection, until: int, limit: int) -> list[DueRun]:
+    return [DueRun(*row) for row in connection.execute(SQL["due_runs"], (until, limit))]
+
+
+def next_wake(connection: apsw.Connection, after: int) -> int | None:
+    wake_at: int | None = connection.execute(SQL["next_wake"], (after,)).get
+    return wake_at
+
+
+def load_outbox(connection: apsw.Connection, after: int, limit: int) -> list[OutboxWrite]:
+    return [OutboxWrite(*row) for row in connection.execute(SQL["outbox"], (after, limit))]
+
+
+def load_namespaces(connection: apsw.Connection) -> list[NamespaceWrite]:
+    return [NamespaceWrite(*row) for row in connection.execute(SQL["namespaces"])]
+
+
+def load_meta(connection: apsw.Connection) -> dict[str, bytes]:
+    rows: list[Row] = connection.execute(SQL["meta"]).fetchall()
+    return dict(rows)
+
+
+def high_water(connection: apsw.Connection) -> tuple[int, int, int, int]:
+    rows: list[Row] = connection.execute(SQL["marks"]).fetchall()
+    batch_no, run_no, task_no, message_no = rows[0]
+    return batch_no, run_no, task_no, message_no

@@ -1,0 +1,69 @@
+-- name: current
+select namespace_id, kind, execution_id, run_id, run_no, status, first_run_id, create_request_id, start_time
+  from current
+ where namespace_id = ? and kind = ? and execution_id = ?;
+
+-- name: run_by_no
+select run_no, version, run_id, core from runs where run_no = ?;
+
+-- name: run_by_id
+select run_no, version, run_id, core
+  from runs
+ where run_id = ? and namespace_id = ? and kind = ? and execution_id = ?;
+
+-- name: items
+select sort, key, value from items where run_no = ? order by sort, key;
+
+-- name: request_ids
+select request_id, event_type, event_id from request_ids where run_no = ? order by request_id;
+
+-- name: history
+-- Whole batches: the one that holds the first event asked for, to the one that holds the last.
+select first_event_id, last_event_id, blob
+  from history
+ where run_no = ?1
+   and first_event_id >= coalesce(
+           (select max(first_event_id) from history where run_no = ?1 and first_event_id <= ?2), 0)
+   and first_event_id <= ?3
+   and last_event_id >= ?2
+ order by first_event_id;
+
+-- name: history_reverse
+select first_event_id, last_event_id, blob
+  from history
+ where run_no = ?1 and first_event_id <= ?2
+ order by first_event_id desc;
+
+-- name: tasks
+select task_no, namespace_id, queue, kind, priority, fairness_key, execution_id, run_id, scheduled_event_id, attempt,
+       stamp, created
+  from tasks
+ where namespace_id = ? and queue = ? and kind = ? and (priority, task_no) > (?, ?)
+ order by priority, task_no
+ limit ?;
+
+-- name: count_tasks
+select count(*) from tasks where namespace_id = ? and queue = ? and kind = ?;
+
+-- name: due_runs
+select wake_at, namespace_id, kind, execution_id, run_id
+  from runs
+ where wake_at <= ?
+ order by wake_at, run_no
+ limit ?;
+
+-- name: next_wake
+select min(wake_at) from runs where wake_at > ?;
+
+-- name: outbox
+select message_no, namespace_id, kind, execution_id, blob from outbox where message_no > ? order by message_no limit ?;
+
+-- name: namespaces
+select namespace_id, name, blob from namespaces order by name;
+
+-- name: meta
+-- The store's own two entries are not the runtime's business.
+select name, value from meta where name not in ('format', 'written_by');
+
+-- name: marks
+select batch_no, run_no, task_no, message_no from marks;

@@ -1,0 +1,246 @@
+"""A list filter as SQL: `compile_condition` turns the tree into a predicate over `executions e` with its parameters.
+
+Two things shape it. SQL's three-valued logic is the filter language's own (`!=` and `NOT IN` skip rows where the
+attribute is unset), so under a `NOT` an attribute must be read as a value that may be null. Outside of any `NOT`,
+unknown and false are the same, and a search for an equal value may start from the index over the values instead of
+from the executions.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+
+from perdure.errors import InvalidArgument
+from perdure.storage.sqlite.sql import statements
+from perdure.storage.store import VisibilityWrite
+from perdure.visibility.query import And, Between, Compare, Condition, In, IsNull, Not, Or, Query, Scalar
+from perdure.visibility.text import tokens
+
+SQL = statements("executions.sql")
+
+TEXT = 1
+KEYWORD_LIST = 7
+"""Numbers of IndexedValueType."""
+
+COLUMNS = {
+    "WorkflowId": "e.workflow_id",
+    "RunId": "e.run_id",
+    "WorkflowType": "e.workflow_type",
+    "TaskQueue": "e.task_queue",
+    "ExecutionStatus": "e.status",
+    "StartTime": "e.start_time",
+    "ExecutionTime": "e.execution_time",
+    # Open runs compare as closing in the far future.
+    "CloseTime": "e.close_order",
+    "ExecutionDuration": "(e.close_time - e.execution_time)",
+    # Known only once the run is closed.
+    "HistoryLength": "iif(e.close_time is null, null, e.history_length)",
+    "HistorySizeBytes": "iif(e.close_time is null, null, e.history_size)",
+    "StateTransitionCount": "iif(e.close_time is null, null, e.state_transitions)",
+    "ParentWorkflowId": "e.parent_workflow_id",
+    "ParentRunId": "e.parent_run_id",
+    "RootWorkflowId": "e.root_workflow_id",
+    "RootRunId": "e.root_run_id",
+    "TemporalNamespaceDivision": "e.division",
+}
+"""Attributes with a column of their own; all others are rows of `search_values`."""
+
+COUNTED = {"ExecutionStatus", "TemporalNamespaceDivision"}
+"""What `execution_counts` knows of an execution."""
+
+OPERATORS = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+
+MAX_DEPTH = 100
+"""Parentheses and NOTs within each other; SQLite itself gives up somewhat below 1,000."""
+
+Sql = tuple[str, list[Any]]
+Row = tuple[Any, ...]
+VALUE = "(select v.value from search_values v where v.execution_no = e.execution_no and v.name = ?)"
+ANY = "(select max(v.value in (%s)) from search_values v where v.execution_no = e.execution_no and v.name = ?)"
+SEEK = "e.execution_no in (select v.execution_no from search_values v where v.name = ? and v.value in (%s))"
+UNSET = "not exists (select 1 from search_values v where v.execution_no = e.execution_no and v.name = ?)"
+
+
+def compile_filter(query: Query) -> Sql:
+    """The whole filter; without a mention of TemporalNamespaceDivision it sees users' workflows only."""
+    if query.condition is None:
+        return "e.division is null", []
+    sql, parameters = compile_condition(query.condition, query.types)
+    if "TemporalNamespaceDivision" not in query.types:
+        sql = f"e.division is null and {sql}"
+    return sql, parameters
+
+
+def compile_condition(condition: Condition, types: dict[str, int], negated: bool = False, depth: int = 0) -> Sql:
+    """`negated` is true beneath a NOT, where unknown must stay unknown. The SQL is safe to put beside an operator."""
+    if depth > MAX_DEPTH:
+        raise InvalidArgument("invalid query: invalid expression: too many conditions within each other")
+    match condition:
+        case And(parts):
+            return _join([compile_condition(part, types, negated, depth + 1) for part in parts], "and")
+        case Or(parts):
+            return _join([compile_condition(part, types, negated, depth + 1) for part in parts], "or")
+        case Not(inner):
+            sql, parameters = compile_condition(inner, types, True, depth + 1)
+            return f"(not {sql})", parameters
+        case IsNull(attribute):
+            return _is_null(attribute)
+        case Compare(attribute, "STARTS_WITH", value):
+            return _starts_with(attribute, str(value))
+        case Compare(attribute, op, value):
+            if op == "=" or (op == "!=" and _has_many(attribute, types)):
+                sql, parameters = _equals(attribute, (value,), types, negated or op == "!=")
+                return (sql, parameters) if op == "=" else (f"(not {sql})", parameters)
+            sql, parameters = _value(attribute)
+            return f"({sql} {OPERATORS[op]} ?)", [*parameters, value]
+        case In(attribute, values):
+            return _equals(attribute, values, types, negated)
+        case Between(attribute, low, high):
+            sql, parameters = _value(attribute)
+            return f"({sql} between ? and ?)", [*parameters, low, high]
+
+
+def _has_many(attribute: str, types: dict[str, int]) -> bool:
+    return attribute not in COLUMNS and types.get(attribute) in (KEYWORD_LIST, TEXT)
+
+
+def _value(attribute: str) -> Sql:
+    column = COLUMNS.get(attribute)
+    return (VALUE, [attribute]) if column is None else (column, [])
+
+
+def _equals(attribute: str, values: Sequence[Scalar], types: dict[str, int], negated: bool) -> Sql:
+    column = COLUMNS.get(attribute)
+    if column is None and types.get(attribute) == TEXT:
+        values = [word for value in values for word in tokens(str(value))]
+    marks = ", ".join("?" * len(values))
+    if column is not None:
+        sql = f"({column} = ?)" if len(values) == 1 else f"({column} in ({marks}))"
+        return sql, list(values)
+    if not negated:
+        return f"({SEEK % marks})", [attribute, *values]
+    if _has_many(attribute, types):
+        return ANY % marks, [*values, attribute]
+    return f"({VALUE} in ({marks}))", [attribute, *values]
+
+
+def _is_null(attribute: str) -> Sql:
+    if attribute == "CloseTime":
+        return "(e.close_time is null)", []
+    column = COLUMNS.get(attribute)
+    return (f"({UNSET})", [attribute]) if column is None else (f"({column} is null)", [])
+
+
+def _starts_with(attribute: str, prefix: str) -> Sql:
+    # As a range, which an index can seek by; text is compared by code point, as UTF-8 sorts.
+    sql, parameters = _value(attribute)
+    end = _after_all_that_start_with(prefix)
+    if end is None:
+        return f"({sql} >= ?)", [*parameters, prefix]
+    return f"({sql} >= ? and {sql} < ?)", [*parameters, prefix, *parameters, end]
+
+
+def _after_all_that_start_with(prefix: str) -> str | None:
+    stem = prefix.rstrip("\U0010ffff")
+    if not stem:
+        return None
+    following = ord(stem[-1]) + 1
+    # Surrogates are no characters and have no UTF-8.
+    return stem[:-1] + chr(0xE000 if following == 0xD800 else following)
+
+
+def _join(parts: list[Sql], operator: str) -> Sql:
+    # Balanced, since `a and b and c and …` nests as deep as it is long.
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    left, left_parameters = _join(parts[:middle], operator)
+    right, right_parameters = _join(parts[middle:], operator)
+    return f"({left} {operator} {right})", left_parameters + right_parameters
+
+
+# ---- pages
+
+_TOKEN = struct.Struct(">Bqq")
+_TOKEN_VERSION = 1
+
+
+def page_token(close_order: int, start_time: int, run_id: str) -> bytes:
+    """The place of a row in the order of all lists: the next page starts strictly after it."""
+    return _TOKEN.pack(_TOKEN_VERSION, close_order, start_time) + run_id.encode()
+
+
+def read_token(token: bytes) -> tuple[int, int, str]:
+    try:
+        version, close_order, start_time = _TOKEN.unpack_from(token)
+        run_id = token[_TOKEN.size :].decode()
+    except (struct.error, UnicodeDecodeError):
+        raise InvalidArgument("Invalid NextPageToken.") from None
+    if version != _TOKEN_VERSION or not run_id:
+        raise InvalidArgument("Invalid NextPageToken.")
+    return close_order, start_time, run_id
+
+
+def list_executions(
+    connection: apsw.Connection, namespace_id: str, query: Query, page_size: int, after: bytes
+) -> tuple[list[VisibilityWrite], bytes]:
+    condition, parameters = compile_filter(query)
+    sql = f"{SQL['list_executions']} and {condition}"
+    parameters = [namespace_id, *parameters]
+    if after:
+        close_order, start_time, run_id = read_token(after)
+        sql += f" and {SQL['after']}"
+        parameters += [close_order, start_time, close_order, start_time, run_id]
+    # One row more than asked for tells whether there is a next page.
+    rows: list[Row] = connection.execute(f"{sql} {SQL['order']}", [*parameters, page_size + 1]).fetchall()
+    token = b""
+    if len(rows) > page_size:
+        rows.pop()
+        last = rows[-1]
+        token = page_token(last[-1], last[5], last[1])
+    return [_row(row) for row in rows], token
+
+
+def count_executions(
+    connection: apsw.Connection, namespace_id: str, query: Query, group_by: str
+) -> list[tuple[Any, int]]:
+    condition, parameters = compile_filter(query)
+    named = set(query.types) | ({group_by} if group_by else set())
+    base = SQL["count_by_status" if named <= COUNTED else "count_executions"]
+    sql = f"{base} and {condition}"
+    parameters = [namespace_id, *parameters]
+    if not group_by:
+        return [(None, connection.execute(sql, parameters).get)]
+    group, group_parameters = _value(group_by)
+    # Repeated as the first column: the named statement begins with the count.
+    sql = sql.replace("select ", f"select {group}, ", 1) + " group by 1 order by 1"
+    rows: list[Row] = connection.execute(sql, group_parameters + parameters).fetchall()
+    return [(value, count) for value, count in rows if count]
+
+
+def _row(row: Row) -> VisibilityWrite:
+    return VisibilityWrite(
+        namespace_id=row[0],
+        run_id=row[1],
+        workflow_id=row[2],
+        workflow_type=row[3],
+        status=row[4],
+        start_time=row[5],
+        execution_time=row[6],
+        close_time=row[7],
+        task_queue=row[8],
+        parent_workflow_id=row[9] or "",
+        parent_run_id=row[10] or "",
+        root_workflow_id=row[11] or "",
+        root_run_id=row[12] or "",
+        history_length=row[13],
+        history_size=row[14],
+        state_transitions=row[15],
+        memo=row[16],
+        search_attributes=row[17],
+        division=row[18] or "",
+    )

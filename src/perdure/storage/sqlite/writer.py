@@ -1,0 +1,172 @@
+"""The writer thread of a file, and the thread that checkpoints for it.
+
+One connection writes, batch after batch, in the order they were handed over; each is a transaction of its own with one
+fsync. Moving the log's pages into the database costs several fsyncs more, so another thread does it on its own
+connection while batches keep landing: the writer's only part is to say how long the log has become.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import cast
+
+import apsw
+
+from perdure.storage.sqlite.batch import Points, Transaction, write
+from perdure.storage.sqlite.connection import failure
+from perdure.storage.sqlite.sweep import sweep
+from perdure.storage.store import Done, Refused, StoreFailed
+
+CHECKPOINT_PAGES = 1_000
+"""Pages in the log at which a checkpoint is worth its fsyncs; also how many more must gather before the next."""
+
+RESTART_PAGES = 16 * CHECKPOINT_PAGES
+"""Beyond this the log is made to start over, at the price of holding up the writer for a moment: under a load without
+any pause a passive checkpoint never finds the log at rest, and the file would grow for ever."""
+
+Swept = Callable[[int | StoreFailed], None]
+Work = tuple[Transaction, Done] | tuple[int, Swept] | None
+"""A batch, a sweep of so many rows, or the end."""
+
+
+def attempt(
+    connection: apsw.Connection, path: str, transaction: Transaction, points: Points | None
+) -> Refused | StoreFailed | None:
+    """Write one batch. None, Refused (nothing was written, the store goes on) or StoreFailed (it cannot)."""
+    try:
+        write(connection, transaction, points)
+    except (Refused, StoreFailed) as refusal:
+        return refusal
+    except apsw.FullError:
+        return Refused("disk full: nothing can be written until there is space again")
+    except apsw.ConstraintError as error:
+        return Refused(
+            f"a row is there already ({error})", [row[0] for row in transaction.updates + transaction.inserts]
+        )
+    except (apsw.BusyError, apsw.LockedError):
+        return Refused("the database is locked by another program")
+    except apsw.Error as error:
+        return failure(path, error)
+    return None
+
+
+class Writer:
+    """Owns the write connection and the checkpoint connection of a file, each on its own thread."""
+
+    def __init__(
+        self,
+        path: str,
+        connection: apsw.Connection,
+        checkpoint_connection: apsw.Connection,
+        loop: asyncio.AbstractEventLoop,
+        points: Points | None,
+    ) -> None:
+        self._path = path
+        self._connection = connection
+        self._loop = loop
+        self._points = points
+        self._queue: SimpleQueue[Work] = SimpleQueue()
+        self._failed: StoreFailed | None = None
+        self._checkpoints = Checkpointer(checkpoint_connection, path, self._fail)
+        # Replaces SQLite's own checkpoint inside COMMIT.
+        connection.set_wal_hook(self._log_grew)
+        self._thread = threading.Thread(target=self._run, name="perdure-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, transaction: Transaction, done: Done) -> None:
+        self._queue.put((transaction, done))
+
+    def sweep(self, budget_rows: int, done: Swept) -> None:
+        self._queue.put((budget_rows, done))
+
+    def stop(self) -> None:
+        """Finish what was submitted and end both threads. Blocks; to be called off the event loop."""
+        self._queue.put(None)
+        self._thread.join()
+        self._checkpoints.stop()
+
+    def _run(self) -> None:
+        while (work := self._queue.get()) is not None:
+            outcome: object
+            if self._failed is not None:
+                outcome = self._failed
+            elif isinstance(work[0], Transaction):
+                outcome = self._write(work[0])
+            else:
+                outcome = self._sweep(work[0])
+            try:
+                self._loop.call_soon_threadsafe(cast("Callable[[object], None]", work[1]), outcome)
+            except RuntimeError:
+                return  # The loop is closed: nobody is left to answer, and nothing unanswered was promised.
+
+    def _write(self, transaction: Transaction) -> Refused | StoreFailed | None:
+        outcome: Refused | StoreFailed | None
+        try:
+            outcome = attempt(self._connection, self._path, transaction, self._points)
+        except Exception as error:  # A defect of ours must end the server, not leave callers waiting on a dead thread.
+            outcome = StoreFailed(f"database {self._path}: {type(error).__name__}: {error}")
+        if isinstance(outcome, StoreFailed):
+            self._failed = outcome
+        return outcome
+
+    def _sweep(self, budget_rows: int) -> int | StoreFailed:
+        try:
+            return sweep(self._connection, budget_rows)
+        except (apsw.FullError, apsw.BusyError):
+            return 0  # Idle work: it is asked for again.
+        except apsw.Error as error:
+            self._failed = failure(self._path, error)
+            return self._failed
+
+    def _log_grew(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        self._checkpoints.log_has(pages)
+        return apsw.SQLITE_OK
+
+    def _fail(self, error: StoreFailed) -> None:
+        self._failed = error
+
+
+class Checkpointer:
+    def __init__(self, connection: apsw.Connection, path: str, fail: Callable[[StoreFailed], None]) -> None:
+        self._connection = connection
+        self._path = path
+        self._fail = fail
+        self._pages = 0
+        self._next = CHECKPOINT_PAGES
+        self._wanted = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="perdure-checkpoints", daemon=True)
+        self._thread.start()
+
+    def log_has(self, pages: int) -> None:
+        """Called after every commit, on the writer's thread."""
+        if pages < self._pages:
+            self._next = CHECKPOINT_PAGES  # The log started over.
+        self._pages = pages
+        if pages >= self._next:
+            self._next = pages + CHECKPOINT_PAGES
+            self._wanted.set()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wanted.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            if self._stopping:
+                return
+            try:
+                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                if self._pages > RESTART_PAGES:
+                    self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+            except (apsw.BusyError, apsw.LockedError, apsw.FullError):
+                continue  # Nothing is lost, the log keeps it; tried again when the log has grown.
+            except apsw.Error as error:
+                self._fail(failure(self._path, error))
+                return
