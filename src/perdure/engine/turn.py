@@ -13,7 +13,7 @@ after writing (the 51st command of a completion), the caller keeps a `mark` and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
@@ -108,12 +108,14 @@ class Shared:
     """Runs written, in order."""
     loaded: Mapping[tuple[str, int], HistoryEvent]
     """Stored events brought after a `Needs`, by (run ID, event ID)."""
+    search_attribute_types: Mapping[str, int] = field(default_factory=dict)
+    """Custom search attributes of the namespace, name to number of enums.IndexedValueType."""
 
 
 class Turn:
     """One input's decision about one run. Not used after `end`."""
 
-    __slots__ = ("effects", "entropy", "execution", "limits", "now", "run", "shared", "unflushed")
+    __slots__ = ("effects", "entropy", "execution", "limits", "now", "run", "shared", "size_before", "unflushed")
 
     def __init__(self, shared: Shared, run: Run) -> None:
         self.shared = shared
@@ -123,6 +125,8 @@ class Turn:
         self.entropy = shared.entropy
         self.limits = shared.limits
         self.effects = shared.effects
+        self.size_before = run.history_size
+        """Bytes of history before this turn."""
         self.unflushed: list[HistoryEvent] = []
 
     def beside(self, run: Run) -> Turn:
@@ -148,8 +152,7 @@ class Turn:
             changes.first_event_id = event_id
         apply_event(run, event)
         run.next_event_id = event_id + 1
-        body = event.SerializeToString(deterministic=True)
-        framed = b"\x0a" + _varint(len(body)) + body
+        framed = frame(event)
         changes.events.append(framed)
         run.history_size += len(framed)
         self.touch()
@@ -287,6 +290,12 @@ class Mark:
 
 _BUFFERED_SORT = 6
 _TASK_ID_BASE = 1 << 20
+
+
+def frame(event: HistoryEvent) -> bytes:
+    """The event as an element of a serialised `History`."""
+    body = event.SerializeToString(deterministic=True)
+    return b"\x0a" + _varint(len(body)) + body
 
 
 def _varint(value: int) -> bytes:

@@ -1,0 +1,381 @@
+"""Workflow tasks: scheduled once something happened that the workflow must hear of, started by a poller.
+
+At most one is pending. After a failure the next attempts are *transient*: neither Scheduled nor Started is stored until the
+attempt completes; their poll answer carries them as virtual events with the IDs they would get. How a task ends is in
+`completing.py` and `failing.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from temporalio.api.common.v1 import WorkerVersionStamp
+from temporalio.api.enums.v1 import EventType, SuggestContinueAsNewReason, TaskQueueKind
+from temporalio.api.history.v1 import HistoryEvent
+
+from perdure.engine.stale import Stale
+from perdure.engine.state import WORKFLOW_TASK, Run, WorkflowTask
+from perdure.engine.times import MINUTE, SECOND, set_duration, set_timestamp
+from perdure.engine.tokens import WORKFLOW_TASK as WORKFLOW_TASK_TOKEN
+from perdure.engine.tokens import TaskToken
+from perdure.engine.turn import OfferWorkflowTask, Turn, frame
+from perdure.errors import NotFound
+
+_SCHEDULED = EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED
+_STARTED = EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED
+_NORMAL = TaskQueueKind.TASK_QUEUE_KIND_NORMAL
+_STICKY = TaskQueueKind.TASK_QUEUE_KIND_STICKY
+
+
+@dataclass(slots=True)
+class Poller:
+    """Who takes a task. `queue` is the name it polled: the sticky queue's own one when `sticky`."""
+
+    identity: str = ""
+    queue: str = ""
+    sticky: bool = False
+    request_id: str = ""
+    worker_version: bytes = b""
+    """Serialised WorkerVersionStamp, or empty."""
+
+
+@dataclass(slots=True)
+class StartedWorkflowTask:
+    """All that a PollWorkflowTaskQueueResponse needs but the stored events first..last, which the runtime splices in before
+    `virtual_events` (the framed Scheduled and Started of a transient task)."""
+
+    token: bytes
+    namespace_id: str
+    workflow_id: str
+    run_id: str
+    workflow_type: str
+    queue: str
+    """The run's normal queue."""
+    first_event_id: int
+    last_event_id: int
+    virtual_events: bytes
+    scheduled_event_id: int
+    started_event_id: int
+    previous_started_event_id: int
+    attempt: int
+    scheduled_at: int
+    started_at: int
+    stamp: int
+    sticky: bool
+    run: Run = field(repr=False)
+
+
+# ---- scheduling
+def schedule_workflow_task(turn: Turn, *, break_backoff: bool = False, offer: bool = True) -> None:
+    """Have a worker look at the run, unless a task is pending, the run is closed, or its first task has to wait.
+
+    `break_backoff` ends that wait (cancel request, signal-with-start, the back-off's end). `offer` False keeps the task from
+    matching: the caller starts it itself.
+    """
+    run = turn.run
+    if run.workflow_task is not None or not run.running:
+        return
+    if (run.backoff_until or run.awaits_parent) and not break_backoff:
+        return
+    if run.workflow_task_attempt > 1 and (run.buffered or turn.has_unflushed):
+        run.workflow_task_attempt = 1  # with something new to see, it is a task of its own, not a repetition
+    turn.flush()
+    run.awaits_parent = False
+    attempt = run.workflow_task_attempt
+    if attempt > 1:
+        run.workflow_task = WorkflowTask(
+            scheduled_event_id=run.next_event_id,
+            attempt=attempt,
+            scheduled_at=turn.now,
+            original_scheduled_at=turn.now,
+            start_to_close=_start_to_close(turn, attempt),
+            queue=run.task_queue,
+            transient=True,
+            stamp=turn.next_stamp(),
+        )
+        turn.touch()
+    else:
+        turn.emit(_scheduled_event(turn, run.task_timeout))
+        task = run.workflow_task
+        assert task is not None  # made by applying the event
+        task.stamp = turn.next_stamp()
+        if task.sticky:
+            task.schedule_to_start = run.sticky_timeout
+            if run.sticky_timeout:
+                run.arm(turn.now + run.sticky_timeout, 0, WORKFLOW_TASK)
+    if offer:
+        turn.effect(OfferWorkflowTask(run))
+
+
+def _start_to_close(turn: Turn, attempt: int) -> int:
+    """Attempts from the fourth on are paced by a longer and longer timeout (reference: engine 2.4)."""
+    timeout = turn.run.task_timeout
+    if attempt < 4:
+        return timeout
+    pause = min(5 * SECOND << min(attempt - 4, 20), 10 * MINUTE)
+    return timeout + int(pause * (0.8 + 0.2 * turn.entropy.jitter()))
+
+
+def _scheduled_event(turn: Turn, start_to_close: int) -> HistoryEvent:
+    run = turn.run
+    event = turn.event(_SCHEDULED)
+    attributes = event.workflow_task_scheduled_event_attributes
+    queue = attributes.task_queue
+    if run.sticky_queue:
+        queue.name = run.sticky_queue
+        queue.kind = _STICKY
+        queue.normal_name = run.task_queue
+    else:
+        queue.name = run.task_queue
+        queue.kind = _NORMAL
+    set_duration(attributes.start_to_close_timeout, start_to_close)
+    attributes.attempt = run.workflow_task_attempt
+    return event
+
+
+# ---- starting
+def start_workflow_task(turn: Turn, scheduled_event_id: int, stamp: int, poller: Poller) -> StartedWorkflowTask:
+    """Hand the pending task to a poller. Raises Stale when that very task is not waiting any more."""
+    run = turn.run
+    task = run.workflow_task
+    if (
+        task is None
+        or not run.running
+        or task.started_event_id
+        or task.stamp != stamp
+        or task.scheduled_event_id != scheduled_event_id
+        or (poller.sticky and run.sticky_queue != poller.queue)
+    ):
+        raise Stale
+    if run.sticky_queue and not poller.sticky:
+        clear_sticky(turn)
+    if task.transient and task.scheduled_event_id != run.next_event_id:
+        # Events came since the failure: the worker sees something new, so this is a first attempt again, and stored.
+        run.workflow_task = None
+        run.workflow_task_attempt = 1
+        schedule_workflow_task(turn, break_backoff=True, offer=False)
+        task = run.workflow_task
+        assert task is not None
+    stamp = task.stamp
+    size = turn.size_before
+    reasons = _suggest_continue_as_new(turn, size)
+    if task.transient:
+        started = task.replace(
+            started_event_id=task.scheduled_event_id + 1,
+            started_at=turn.now,
+            request_id=poller.request_id,
+            identity=poller.identity,
+            worker_version=poller.worker_version,
+        )
+        run.arm(turn.now + task.start_to_close, 0, WORKFLOW_TASK)
+        run.workflow_task = started
+        turn.touch()
+    else:
+        event = turn.event(_STARTED)
+        _fill_started(event, task.scheduled_event_id, poller, size, reasons)
+        turn.emit(event)
+        started = run.workflow_task
+        assert started is not None
+    started.history_size = size
+    started.suggest_continue_as_new = bool(reasons)
+    started.suggest_reasons = reasons
+    started.force_closing = run.close_attempted
+    return _answer(run, started, poller.sticky)
+
+
+def _suggest_continue_as_new(turn: Turn, size: int) -> list[int]:
+    reasons = []
+    if size >= turn.limits.history_size_suggest:
+        reasons.append(int(SuggestContinueAsNewReason.SUGGEST_CONTINUE_AS_NEW_REASON_HISTORY_SIZE_TOO_LARGE))
+    if turn.run.next_event_id >= turn.limits.history_count_suggest:
+        reasons.append(int(SuggestContinueAsNewReason.SUGGEST_CONTINUE_AS_NEW_REASON_TOO_MANY_HISTORY_EVENTS))
+    return reasons
+
+
+def _fill_started(event: HistoryEvent, scheduled_event_id: int, poller: Poller, size: int, reasons: list[int]) -> None:
+    attributes = event.workflow_task_started_event_attributes
+    attributes.scheduled_event_id = scheduled_event_id
+    attributes.identity = poller.identity
+    attributes.request_id = poller.request_id
+    attributes.history_size_bytes = size
+    if reasons:
+        attributes.suggest_continue_as_new = True
+        attributes.suggest_continue_as_new_reasons.extend(reasons)  # type: ignore[arg-type] # ints of that enum
+    if poller.worker_version:
+        attributes.worker_version.MergeFromString(poller.worker_version)
+
+
+def _answer(run: Run, task: WorkflowTask, sticky: bool) -> StartedWorkflowTask:
+    token = TaskToken(
+        run.namespace_id,
+        run.workflow_id,
+        run.run_id,
+        WORKFLOW_TASK_TOKEN,
+        task.scheduled_event_id,
+        task.started_event_id,
+        task.attempt,
+        task.stamp,
+        task.started_at,
+    )
+    return StartedWorkflowTask(
+        token=token.encode(),
+        namespace_id=run.namespace_id,
+        workflow_id=run.workflow_id,
+        run_id=run.run_id,
+        workflow_type=run.workflow_type,
+        queue=run.task_queue,
+        first_event_id=run.previous_started_event_id + 1 if sticky else 1,
+        last_event_id=task.scheduled_event_id - 1 if task.transient else task.started_event_id,
+        virtual_events=virtual_events(run) if task.transient else b"",
+        scheduled_event_id=task.scheduled_event_id,
+        started_event_id=task.started_event_id,
+        previous_started_event_id=run.previous_started_event_id,
+        attempt=task.attempt,
+        scheduled_at=task.scheduled_at,
+        started_at=task.started_at,
+        stamp=task.stamp,
+        sticky=sticky,
+        run=run,
+    )
+
+
+def start_inline(turn: Turn, poller: Poller) -> StartedWorkflowTask:
+    """Start the task that this turn scheduled without matching, for the worker that waits for the answer. It holds the
+    history up to here, so it gets the events since its last completion only, also without a sticky queue."""
+    run = turn.run
+    task = run.workflow_task
+    assert task is not None
+    poller.sticky = bool(run.sticky_queue)
+    poller.queue = run.sticky_queue
+    answer = start_workflow_task(turn, task.scheduled_event_id, task.stamp, poller)
+    answer.first_event_id = run.previous_started_event_id + 1
+    answer.sticky = True
+    return answer
+
+
+# ---- transient tasks
+def virtual_events(run: Run) -> bytes:
+    """The framed Scheduled (and Started) of a pending transient task, with the IDs they would get now; else empty.
+
+    Readers of a running history see them after its last stored event.
+    """
+    task = run.workflow_task
+    if task is None or not task.transient:
+        return b""
+    first = run.next_event_id
+    blob = frame(_transient_scheduled(run, task, first))
+    if task.started_event_id:
+        blob += frame(_transient_started(task, first, ""))
+    return blob
+
+
+def store_transient(turn: Turn, identity: str) -> None:
+    """Write Scheduled and Started of the started transient task, now that it ended well."""
+    run = turn.run
+    task = run.workflow_task
+    assert task is not None
+    turn.emit(_transient_scheduled(run, task, 0))
+    turn.emit(_transient_started(task, task.scheduled_event_id, identity))
+
+
+def _transient_scheduled(run: Run, task: WorkflowTask, event_id: int) -> HistoryEvent:
+    event = HistoryEvent()
+    event.event_id = event_id
+    event.event_type = _SCHEDULED
+    set_timestamp(event.event_time, task.scheduled_at)
+    attributes = event.workflow_task_scheduled_event_attributes
+    attributes.task_queue.name = run.task_queue
+    attributes.task_queue.kind = _NORMAL
+    set_duration(attributes.start_to_close_timeout, task.start_to_close)
+    attributes.attempt = task.attempt
+    return event
+
+
+def _transient_started(task: WorkflowTask, scheduled_event_id: int, identity: str) -> HistoryEvent:
+    event = HistoryEvent()
+    event.event_id = scheduled_event_id + 1
+    event.event_type = _STARTED
+    set_timestamp(event.event_time, task.started_at)
+    poller = Poller(identity=identity, request_id=task.request_id, worker_version=task.worker_version)
+    _fill_started(event, scheduled_event_id, poller, task.history_size, list(task.suggest_reasons))
+    return event
+
+
+# ---- tasks that lost their way
+def started_task(turn: Turn, token: TaskToken) -> WorkflowTask:
+    """The started task that the token was given for. Raises NotFound `Workflow task not found.`"""
+    run = turn.run
+    task = run.workflow_task
+    if (
+        task is None
+        or not run.running
+        or not task.started_event_id
+        or task.scheduled_event_id != token.scheduled_event_id
+        or task.started_event_id != token.started_event_id
+        or task.attempt != token.attempt
+        or task.stamp != token.stamp
+        or task.started_at != token.started_at
+    ):
+        raise NotFound("Workflow task not found.")
+    return task
+
+
+def reissue_workflow_task(turn: Turn, token: TaskToken) -> StartedWorkflowTask | None:
+    """The poller went away before its answer left: the same started task for another poller of that queue, under a new stamp,
+    so that the first token is dead. None when the task ended meanwhile."""
+    try:
+        task = started_task(turn, token)
+    except NotFound:
+        return None
+    task = task.replace(stamp=turn.next_stamp())
+    turn.run.workflow_task = task
+    turn.touch()
+    return _answer(turn.run, task, task.sticky and task.queue == turn.run.sticky_queue)
+
+
+def sticky_unavailable(turn: Turn, stamp: int) -> None:
+    """Nobody polls the sticky queue: the task goes to the normal one. Its Scheduled event and its schedule-to-start timer stay
+    as they are; the sticky queue is forgotten when a poller of the normal one takes the task. Raises Stale."""
+    task = turn.run.workflow_task
+    if task is None or task.started_event_id or task.stamp != stamp:
+        raise Stale
+    _move_to_normal(turn, task)
+
+
+def clear_sticky(turn: Turn) -> None:
+    run = turn.run
+    if run.sticky_queue:
+        run.sticky_queue = ""
+        run.sticky_timeout = 0
+        turn.touch()
+
+
+def reset_sticky(turn: Turn) -> None:
+    """ResetStickyTaskQueue. A task that waits in the sticky queue moves, as its pollers would refuse it from now on."""
+    run = turn.run
+    if not run.running:
+        raise NotFound("workflow execution already completed")
+    clear_sticky(turn)
+    task = run.workflow_task
+    if task is not None and task.sticky and not task.started_event_id:
+        _move_to_normal(turn, task)
+
+
+def _move_to_normal(turn: Turn, task: WorkflowTask) -> None:
+    run = turn.run
+    run.workflow_task = task.replace(queue=run.task_queue, sticky=False, stamp=turn.next_stamp())
+    turn.touch()
+    turn.effect(OfferWorkflowTask(run))
+
+
+def deadline(task: WorkflowTask) -> int:
+    """When the task times out; 0: never."""
+    if task.started_event_id:
+        return task.started_at + task.start_to_close
+    if task.schedule_to_start:
+        return task.scheduled_at + task.schedule_to_start
+    return 0
+
+
+def worker_version_of(stamp: WorkerVersionStamp) -> bytes:
+    return stamp.SerializeToString(deterministic=True)
