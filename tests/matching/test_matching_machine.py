@@ -1,0 +1,281 @@
+"""Random tasks, polls, withdrawals, commits, refusals, slow reads and crashes, against a model that is plain sets.
+
+The model knows for each task whether it waits, and for the store which rows are durable; memory limits and boundaries
+are unknown to it. So it says what must be dispatched, whatever is in memory.
+"""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from perdure.matching import Load, Matching, Poller, QueueKey, Task
+from perdure.matching.tasks import CANCELLED, PARKED
+
+CAPACITY = 4
+QUEUES: list[QueueKey] = [("ns", "orders", 1), ("ns", "orders", 2)]
+queues = st.sampled_from(QUEUES)
+priorities = st.integers(1, 5)
+
+
+class MatchingMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.matching = Matching(CAPACITY)
+        self.number = 0
+        self.now = 0.0
+        self.waiting: dict[int, Task] = {}
+        self.taken: dict[Poller, Task] = {}
+        self.parked: list[Poller] = []
+        self.rows: dict[int, Task] = {}
+        self.added: dict[int, Task] = {}
+        self.deleted: set[int] = set()
+        self.reads: list[tuple[Load, list[Task], bool]] = []
+
+    # ---- the model
+
+    def head(self, queue: QueueKey) -> Task | None:
+        waiting = [task for task in self.waiting.values() if task.queue == queue]
+        return min(waiting, key=lambda task: (task.priority, task.task_no), default=None)
+
+    def line(self, queue: QueueKey) -> list[Poller]:
+        return [poller for poller in self.parked if poller.queue == queue]
+
+    def take(self, poller: Poller, task: Task) -> None:
+        expected = self.head(poller.queue)
+        assert expected is not None
+        assert expected.task_no == task.task_no, f"{task} overtook {expected}"
+        del self.waiting[task.task_no]
+        assert poller.task is task
+        assert poller not in self.taken
+        self.taken[poller] = task
+
+    def delete_row(self, task: Task) -> None:
+        self.deleted.add(task.task_no)
+
+    def begin_read(self, queue: QueueKey) -> bool:
+        load = self.matching.begin_load(queue)
+        if load is None:
+            return False
+        rows = sorted(
+            (task for task in self.rows.values() if task.queue == queue and (task.priority, task.task_no) > load.after),
+            key=lambda task: (task.priority, task.task_no),
+        )
+        page = [copy_of(task) for task in rows[: load.limit]]
+        self.reads.append((load, page, len(rows) <= load.limit))
+        return True
+
+    def reading(self, queue: QueueKey) -> bool:
+        return any(load.target is self.matching._queues.get(queue) for load, _, _ in self.reads)
+
+    def end_read(self, index: int) -> None:
+        load, page, complete = self.reads.pop(index)
+        for task, poller in self.matching.loaded(load, page, complete, self.now):
+            assert poller is self.line(load.queue)[0], "pollers are served in order"
+            self.parked.remove(poller)
+            self.take(poller, task)
+
+    def serve(self, poller: Poller, task: Task | None, slow: bool, front: bool = False) -> None:
+        if task is not None:
+            self.take(poller, task)
+        elif front:
+            self.parked.insert(0, poller)
+        else:
+            self.parked.append(poller)
+        while self.begin_read(poller.queue):
+            if slow:
+                return
+            self.end_read(-1)
+
+    # ---- what happens
+
+    @rule(queue=queues, wanted=st.lists(priorities, min_size=2, max_size=8))
+    def tasks_come(self, queue: QueueKey, wanted: list[int]) -> None:
+        for priority in wanted:
+            self.a_task_comes(queue, priority)
+
+    @rule(queue=queues, priority=priorities)
+    def a_task_comes(self, queue: QueueKey, priority: int) -> None:
+        self.number += 1
+        task = Task(queue, self.number, "order", "run", 5, priority=priority)
+        poller = self.matching.reserve(task, self.now)
+        if poller is not None:
+            assert poller is self.line(queue)[0]
+            ahead = self.head(queue)
+            assert ahead is None or ahead.priority > priority, "a new task overtook the backlog"
+            self.parked.remove(poller)
+            self.matching.confirm(poller, self.now)
+            return
+        assert not self.line(queue) or self.reading(queue)
+        self.waiting[task.task_no] = task
+        self.added[task.task_no] = task
+        self.matching.offer(task, self.now)
+
+    @rule(queue=queues, slow=st.booleans())
+    def a_worker_polls(self, queue: QueueKey, slow: bool) -> None:
+        poller = Poller(queue, "worker", None)
+        task = self.matching.poll(poller, self.now)
+        if task is None and not self.reading(queue) and not slow:
+            expected = self.head(queue)
+            self.serve(poller, None, slow=False)
+            assert expected is None or poller in self.taken, "a task waits while a poller is parked"
+        else:
+            self.serve(poller, task, slow)
+
+    @precondition(lambda self: self.reads)
+    @rule(data=st.data())
+    def a_read_returns(self, data: st.DataObject) -> None:
+        index = data.draw(st.integers(0, len(self.reads) - 1))
+        queue = self.reads[index][0].queue
+        self.end_read(index)
+        while self.begin_read(queue):
+            self.end_read(-1)
+
+    @precondition(lambda self: self.taken)
+    @rule(data=st.data())
+    def a_task_is_started(self, data: st.DataObject) -> None:
+        poller, task = self.draw_taken(data)
+        self.delete_row(task)
+        self.matching.confirm(poller, self.now)
+
+    @precondition(lambda self: self.taken)
+    @rule(data=st.data(), slow=st.booleans())
+    def a_task_was_stale(self, data: st.DataObject, slow: bool) -> None:
+        poller, task = self.draw_taken(data)
+        self.delete_row(task)
+        self.serve(poller, self.matching.release(poller, self.now), slow, front=True)
+
+    @precondition(lambda self: self.taken)
+    @rule(data=st.data())
+    def a_poller_is_gone_before_its_task_starts(self, data: st.DataObject) -> None:
+        poller, task = self.draw_taken(data)
+        assert not self.matching.cancel(poller, self.now)
+        assert self.matching.release(poller, self.now) is None
+        self.waiting[task.task_no] = task
+        other = self.matching.put_back(task, self.now)
+        if other is not None:
+            assert other is self.line(task.queue)[0]
+            self.parked.remove(other)
+            self.take(other, task)
+
+    @precondition(lambda self: self.parked)
+    @rule(data=st.data())
+    def a_poll_times_out(self, data: st.DataObject) -> None:
+        poller = data.draw(st.sampled_from(self.parked))
+        assert self.matching.cancel(poller, self.now)
+        self.parked.remove(poller)
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def a_task_is_withdrawn(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.waiting)))
+        task = self.waiting.pop(number)
+        self.matching.withdraw(task.queue, number)
+        self.delete_row(task)
+
+    @rule()
+    def the_batch_commits(self) -> None:
+        self.rows |= self.added
+        for number in self.deleted:
+            del self.rows[number]
+        added, deleted = list(self.added), list(self.deleted)
+        self.added, self.deleted = {}, set()
+        self.matching.committed(added, deleted)
+
+    @rule()
+    def the_batch_is_refused(self) -> None:
+        added, deleted = self.added, self.deleted
+        self.added, self.deleted = {}, set()
+        for number in added:
+            self.waiting.pop(number, None)
+        for poller in [poller for poller, task in self.taken.items() if task.task_no in added]:
+            del self.taken[poller]  # its start is refused as well
+            self.matching.cancel(poller, self.now)
+        for number in deleted - set(added):
+            self.waiting[number] = self.rows[number]
+        for task, poller in self.matching.refused(list(added), sorted(deleted), self.now):
+            assert poller is self.line(task.queue)[0]
+            self.parked.remove(poller)
+            assert self.waiting.pop(task.task_no)
+            self.taken[poller] = task
+
+    @rule(queue=queues)
+    def the_queue_is_unloaded(self, queue: QueueKey) -> None:
+        left = self.matching.unload(queue, self.now)
+        assert set(left.pollers) == set(self.line(queue))
+        self.parked = [poller for poller in self.parked if poller.queue != queue]
+        for task in left.tasks:
+            assert self.waiting.pop(task.task_no).queue == queue
+            self.delete_row(task)
+        remaining = [task for task in self.waiting.values() if task.queue == queue]
+        assert all(left.after is not None and (task.priority, task.task_no) > left.after for task in remaining)
+        assert not self.matching.has_recent_poller(queue, self.now, 10.0)
+
+    @rule()
+    def the_server_crashes(self) -> None:
+        self.matching = Matching(CAPACITY)
+        self.added, self.deleted = {}, set()
+        self.taken, self.parked, self.reads = {}, [], []
+        self.waiting = {number: copy_of(task) for number, task in self.rows.items()}
+
+    def draw_taken(self, data: st.DataObject) -> tuple[Poller, Task]:
+        poller = data.draw(st.sampled_from(list(self.taken)))
+        return poller, self.taken.pop(poller)
+
+    # ---- what always holds
+
+    @invariant()
+    def no_task_waits_while_a_poller_is_parked(self) -> None:
+        for queue in QUEUES:
+            assert not (self.line(queue) and self.head(queue)) or self.reading(queue)
+
+    @invariant()
+    def parked_is_what_matching_says(self) -> None:
+        for queue in QUEUES:
+            found = self.matching._queues.get(queue)
+            assert (list(found.line) if found else []) == self.line(queue)
+        assert all(poller.state == PARKED for poller in self.parked)
+        assert all(poller.state != CANCELLED for poller in self.taken)
+
+    @invariant()
+    def memory_is_bounded(self) -> None:
+        matching = self.matching
+        if not self.reads:
+            assert set(matching._unstored) == set(self.added)
+            in_flight = self.deleted | {task.task_no for task in self.taken.values()}
+            assert set(matching._departed) == in_flight
+        for queue in matching._queues.values():
+            assert queue.backlog.loading or len(queue.backlog.waiting) <= CAPACITY
+            assert set(queue.backlog.beyond) <= set(matching._unstored)
+            assert sum(map(len, queue.backlog._lanes)) <= 2 * len(queue.backlog.waiting) + 66
+
+    def teardown(self) -> None:
+        """Whatever still waits is delivered, each task once and in order."""
+        while self.reads:
+            queue = self.reads[0][0].queue
+            self.end_read(0)
+            while self.begin_read(queue):
+                self.end_read(-1)
+        for queue in QUEUES:
+            for poller in self.line(queue):
+                self.matching.cancel(poller, self.now)
+            self.parked = []
+            while self.head(queue) is not None:
+                poller = Poller(queue, "last", None)
+                self.serve(poller, self.matching.poll(poller, self.now), slow=False)
+                assert poller in self.taken, "a task was lost"
+            last = Poller(queue, "last", None)
+            self.serve(last, self.matching.poll(last, self.now), slow=False)
+            assert last not in self.taken, "a task was doubled"
+
+
+def copy_of(task: Task) -> Task:
+    """What a read makes of a row: another object."""
+    return Task(
+        task.queue, task.task_no, task.execution_id, task.run_id, task.scheduled_event_id, priority=task.priority
+    )
+
+
+TestMatching = MatchingMachine.TestCase
+TestMatching.settings = settings(max_examples=200, stateful_step_count=80, deadline=None)
