@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## an order service whose process is killed half way, and finishes
+demo: $(READY) ## the order service of examples/orders, end to end
 	$(BIN)/python -m examples.orders.demo
 
 test: $(READY) ## all tests but the long ones
@@ -31,7 +31,7 @@ check: lint test ## what continuous integration runs
 conformance: $(READY) ## the recorded scenarios alone
 	$(BIN)/python -m pytest tests/conformance
 
-bench: $(READY) ## the figures of benchmarks/README.md, as JSON (about eight minutes)
+bench: $(READY) ## the figures of benchmarks/README.md, as JSON (about six minutes)
 	$(BIN)/python -m benchmarks
 
 soak: $(READY) ## the long tests

@@ -22,18 +22,19 @@ MAY_USE = {
     "engine": {"perdure.engine"},
     "matching": {"perdure.matching", "perdure.engine"},
     "visibility": {"perdure.visibility"},
-    "storage": {"perdure.storage", "perdure.visibility"},
+    "storage": {"perdure.storage", "perdure.visibility", "perdure.__version__"},
     "runtime": {
         "perdure.runtime",
         "perdure.engine",
         "perdure.matching",
         "perdure.visibility",
         "perdure.storage.store",
-        "perdure.api.call",
+        "perdure.call",
         "perdure.log",
     },
     "api": {
         "perdure.api",
+        "perdure.call",
         "perdure.runtime",
         "perdure.engine",
         "perdure.matching",
@@ -42,7 +43,7 @@ MAY_USE = {
         "perdure.log",
         "perdure.__version__",
     },
-    "transport": {"perdure.transport", "perdure.api", "perdure.log"},
+    "transport": {"perdure.transport", "perdure.api", "perdure.call", "perdure.log"},
 }
 """What each package sees of ours, beside the seams. `cli` and `server` put the parts together and see all."""
 
