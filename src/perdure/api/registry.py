@@ -1,8 +1,8 @@
 """All RPCs we know, from the descriptors of the `temporalio` package, each with the handler that answers it.
 
-Handlers are methods of plain objects, named as the RPC: `def SignalWorkflowExecution(self, request, call)`. The object's
-class attribute `service` names the gRPC service (WorkflowService when absent). An RPC without a handler answers
-UNIMPLEMENTED by name, in the wording that SDKs look for when they decide that a server is merely old.
+Handlers are methods of plain objects, named as the RPC: `def SignalWorkflowExecution(self, request, call)`. The class
+attribute `service` names the gRPC service (WorkflowService when absent). An RPC without a handler answers UNIMPLEMENTED
+by name, in the wording that SDKs look for when they decide that a server is merely old.
 """
 
 from __future__ import annotations

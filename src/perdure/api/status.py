@@ -1,7 +1,7 @@
 """The wire form of errors: one table from our types to gRPC codes and typed details.
 
-SDKs raise typed exceptions from the detail message, not from the code, so every row names both. Codes are numbers, because
-transports, not handlers, know gRPC. Source: temporal/api/errordetails/v1/message.proto; google/rpc/status.proto.
+SDKs raise typed exceptions from the detail message, not from the code, so every row names both. Codes are numbers: only
+transports know gRPC. Source: temporal/api/errordetails/v1/message.proto; google/rpc/status.proto.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import Any
 
 from google.protobuf.message import Message
-from google.rpc.status_pb2 import Status as RpcStatus
+from temporalio.api.common.v1.grpc_status_pb2 import GrpcStatus
 from temporalio.api.enums.v1.failed_cause_pb2 import ResourceExhaustedCause, ResourceExhaustedScope
 from temporalio.api.errordetails.v1 import message_pb2 as details
 from temporalio.api.failure.v1.message_pb2 import MultiOperationExecutionAborted
@@ -154,7 +154,7 @@ def status_of(error: BaseException) -> Status:
     headers = _exhausted_headers(error) if isinstance(error, errors.ResourceExhausted) else ()
     if build is None:
         return Status(code, message, headers=headers)
-    wire = RpcStatus()
+    wire = GrpcStatus()  # field for field google.rpc.Status
     wire.code = code
     wire.message = message
     wire.details.add().Pack(build(error))

@@ -1,0 +1,100 @@
+"""One gRPC method handler for each of our methods: bytes in, bytes out, errors as statuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from perdure.api.call import PENDING
+from perdure.api.registry import Method
+from perdure.api.status import Code, Status, fingerprint, is_defect, status_of
+from perdure.clock import Monotonic
+from perdure.errors import MessageTooLarge
+from perdure.log import Log
+from perdure.transport.gate import Gate
+from perdure.transport.grpcio.call import GrpcCall
+
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+"""Of the decompressed message. Ours, not grpcio's, because SDKs recognise the reference's text only."""
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+Behaviour = Callable[[bytes, Any], Awaitable[bytes]]
+
+
+def unary(method: Method, gate: Gate, monotonic: Monotonic, log: Log, loop: asyncio.AbstractEventLoop) -> Any:
+    """The grpc.RpcMethodHandler of `method`. It has no (de)serialisers, so that parsing fails in our own words."""
+    return grpc.unary_unary_rpc_method_handler(_behaviour(method, gate, monotonic, log, loop))
+
+
+def refusing(status: Status) -> Any:
+    """A handler that answers `status`, whatever it is asked."""
+
+    async def refuse(request: bytes, context: Any) -> bytes:
+        return await _send(status, context)
+
+    return grpc.unary_unary_rpc_method_handler(refuse)
+
+
+def _behaviour(
+    method: Method, gate: Gate, monotonic: Monotonic, log: Log, loop: asyncio.AbstractEventLoop
+) -> Behaviour:
+    name = method.name
+    parse = method.request_class.FromString
+    handler: Any = method.handler
+    is_async = method.is_async
+
+    async def behave(raw: bytes, context: Any) -> bytes:
+        call = GrpcCall(name, context, monotonic)
+        entered = False
+        try:
+            if len(raw) > MAX_REQUEST_BYTES:
+                raise MessageTooLarge(len(raw), MAX_REQUEST_BYTES)
+            gate.enter()
+            entered = True
+            try:
+                request = parse(raw)
+            except DecodeError as error:
+                return await _send(Status(Code.INTERNAL, f"grpc: error unmarshalling request: {error}"), context)
+            reply: Any = handler(request, call)
+            if is_async:
+                reply = await reply
+            if reply is PENDING:
+                reply = await call.answer(loop)
+            # Serialised inside the try: a reply that cannot be serialised is a defect like any other.
+            answer: bytes = reply if type(reply) is bytes else reply.SerializeToString()
+            return answer
+        except asyncio.CancelledError:
+            call.leave()
+            raise
+        except Exception as error:
+            _log_failure(log, name, error)
+            return await _send(status_of(error), context)
+        finally:
+            if entered:
+                gate.leave()
+
+    return behave
+
+
+async def _send(status: Status, context: Any) -> bytes:
+    # Setting the status and returning costs less than context.abort(), which raises through grpcio; the message that is
+    # returned is not sent.
+    context.set_code(_CODES[status.code])
+    context.set_details(status.message)
+    if status.headers:
+        await context.send_initial_metadata(status.headers)
+    if status.details:
+        context.set_trailing_metadata((("grpc-status-details-bin", status.details),))
+    return b""
+
+
+def _log_failure(log: Log, method: str, error: Exception) -> None:
+    if is_defect(error):
+        log.error("call failed by a defect", method=method, fingerprint=fingerprint(error), exc_info=error)
+    else:
+        log.debug("call refused", method=method, error=type(error).__name__, message=str(error))
