@@ -1,0 +1,81 @@
+"""The daily report as a Temporal Schedule: weekdays at 9:00. Needs a server that has schedules."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    ScheduleState,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+)
+
+from examples.orders import temporal
+from examples.orders.settings import Settings
+from examples.orders.workflows import DailyReportWorkflow
+
+SCHEDULE_ID = "daily-report"
+WEEKDAYS_AT_NINE = "0 9 * * MON-FRI"
+
+
+def daily_report(task_queue: str, time_zone: str) -> Schedule:
+    return Schedule(
+        action=ScheduleActionStartWorkflow(DailyReportWorkflow.run, id=SCHEDULE_ID, task_queue=task_queue),
+        spec=ScheduleSpec(cron_expressions=[WEEKDAYS_AT_NINE], time_zone_name=time_zone),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
+        state=ScheduleState(note="what happened since the last report, by mail to operations"),
+    )
+
+
+async def create(client: Client, schedule: Schedule) -> str:
+    """Create the schedule, or bring an existing one up to date."""
+    try:
+        await client.create_schedule(SCHEDULE_ID, schedule)
+    except ScheduleAlreadyRunningError:
+
+        def replace(current: ScheduleUpdateInput) -> ScheduleUpdate:
+            schedule.state = current.description.schedule.state  # a paused schedule stays paused
+            return ScheduleUpdate(schedule)
+
+        await client.get_schedule_handle(SCHEDULE_ID).update(replace)
+        return "updated"
+    return "created"
+
+
+async def run(command: str) -> None:
+    settings = Settings.from_environment()
+    client = await temporal.connect(settings, report=logging.warning)
+    handle = client.get_schedule_handle(SCHEDULE_ID)
+    match command:
+        case "create":
+            done = await create(client, daily_report(settings.task_queue, os.environ.get("ORDERS_TIME_ZONE", "UTC")))
+            print(f"schedule {SCHEDULE_ID!r} {done}")
+        case "show":
+            info = (await handle.describe()).info
+            print(f"ran {info.num_actions} times; next: {', '.join(map(str, info.next_action_times[:3]))}")
+        case "trigger":
+            await handle.trigger()
+            print("a report is on its way")
+        case "delete":
+            await handle.delete()
+            print(f"schedule {SCHEDULE_ID!r} deleted")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("command", choices=("create", "show", "trigger", "delete"))
+    asyncio.run(run(parser.parse_args().command))
+
+
+if __name__ == "__main__":
+    main()
