@@ -22,8 +22,11 @@ import platform
 import sys
 from pathlib import Path
 
+import grpc
+
 from benchmarks.meter import calibration_ms
-from benchmarks.suite import PARTS, Options, everything
+from benchmarks.suite import PARTS, Options, UnfitOptions, everything
+from tests.support.server_process import LaunchFailed
 
 
 def arguments() -> argparse.Namespace:
@@ -61,7 +64,15 @@ def main() -> int:
         "python": platform.python_version(),
         "calibration_ms": calibration_ms(),
     }
-    print(json.dumps({**header, part: run(options)}, indent=2))
+    try:
+        figures = run(options)
+    except (LaunchFailed, UnfitOptions) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except grpc.aio.AioRpcError as error:
+        print(f"a call failed with {error.code().name}: {error.details()}", file=sys.stderr)
+        return 1
+    print(json.dumps({**header, part: figures}, indent=2))
     return 0
 
 

@@ -38,6 +38,10 @@ class Options:
     profile: Path | None = None
 
 
+class UnfitOptions(Exception):
+    """What was asked for cannot be measured that way; the text is for the person at the command line."""
+
+
 @dataclass(frozen=True)
 class Target:
     address: str
@@ -149,7 +153,7 @@ def launch(options: Options) -> Figures:
     for _ in range(5):
         with fresh_store(options) as database, server(options, database) as target:
             if target.process is None or target.meter is None:
-                raise ValueError("launches are measured on servers of our own, not on one at --address")
+                raise UnfitOptions("launches are measured on servers of our own, not on one at --address")
             time.sleep(1)
             seconds.append(round(target.process.launch_seconds, 3))
             resident.append(target.meter.resident_mib())
@@ -170,7 +174,7 @@ def growing(scenario: Growth) -> Callable[[Options], Figures]:
     def part(options: Options) -> Figures:
         with fresh_store(options) as database, server(options, database) as target:
             if target.meter is None:
-                raise ValueError("server CPU is what this part measures: give the server's --pid with --address")
+                raise UnfitOptions("server CPU is what this part measures: give the server's --pid with --address")
             return {"store": options.store, **uvloop.run(scenario(target.address, target.meter))}
 
     part.__doc__ = scenario.__doc__
