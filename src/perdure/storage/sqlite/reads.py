@@ -44,7 +44,7 @@ def load_execution(
             run_no = row[:1]
             items: list[Any] = execute(SQL["items"], run_no).fetchall()
             request_ids: list[Any] = execute(SQL["request_ids"], run_no).fetchall()
-            run = StoredRun(*row, items=items, request_ids=request_ids)
+            run = StoredRun(row[0], row[1], row[2], row[3], items, request_ids)
     finally:
         execute("commit")
     return StoredExecution(None if current is None else CurrentWrite(*current), run)

@@ -23,9 +23,9 @@ from perdure.storage.store import Done, Refused, StoreFailed
 CHECKPOINT_PAGES = 1_000
 """Pages in the log at which a checkpoint is worth its fsyncs; also how many more must gather before the next."""
 
-RESTART_PAGES = 16 * CHECKPOINT_PAGES
-"""Beyond this the log is made to start over, at the price of holding up the writer for a moment: under a load without
-any pause a passive checkpoint never finds the log at rest, and the file would grow for ever."""
+LONG_LOG_PAGES = 8 * CHECKPOINT_PAGES
+"""Beyond this the writer itself copies the last stretch, between two batches. Under a load without any pause the log is
+never at rest when the other thread reaches its end, so it would not start over and the file would grow for ever."""
 
 Swept = Callable[[int | StoreFailed], None]
 Work = tuple[Transaction, Done] | tuple[int, Swept] | None
@@ -97,6 +97,8 @@ class Writer:
                 outcome = self._write(work[0])
             else:
                 outcome = self._sweep(work[0])
+            if self._checkpoints.log_is_long:
+                self._catch_up()
             try:
                 self._loop.call_soon_threadsafe(cast("Callable[[object], None]", work[1]), outcome)
             except RuntimeError:
@@ -121,6 +123,17 @@ class Writer:
             self._failed = failure(self._path, error)
             return self._failed
 
+    def _catch_up(self) -> None:
+        """All but the newest pages are in the database already; with those there too, the next commit starts the log
+        over."""
+        self._checkpoints.log_is_long = False
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except (apsw.BusyError, apsw.FullError):
+            return  # Nothing is lost, the log keeps it; tried again when the log has grown.
+        except apsw.Error as error:
+            self._failed = failure(self._path, error)
+
     def _log_grew(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
         self._checkpoints.log_has(pages)
         return apsw.SQLITE_OK
@@ -136,6 +149,7 @@ class Checkpointer:
         self._fail = fail
         self._pages = 0
         self._next = CHECKPOINT_PAGES
+        self.log_is_long = False
         self._wanted = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="perdure-checkpoints", daemon=True)
@@ -163,8 +177,7 @@ class Checkpointer:
                 return
             try:
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-                if self._pages > RESTART_PAGES:
-                    self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+                self.log_is_long = self._pages > LONG_LOG_PAGES
             except (apsw.BusyError, apsw.LockedError, apsw.FullError):
                 continue  # Nothing is lost, the log keeps it; tried again when the log has grown.
             except apsw.Error as error:

@@ -1,0 +1,95 @@
+"""System and predefined search attributes, and how a name in a filter is understood.
+
+Source: temporal/api/enums/v1/common.proto, IndexedValueType, and the reference server's lists of attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+TEXT, KEYWORD, INT, DOUBLE, BOOL, DATETIME, KEYWORD_LIST = range(1, 8)
+"""Numbers of IndexedValueType."""
+
+TYPE_NAMES = {
+    TEXT: "Text",
+    KEYWORD: "Keyword",
+    INT: "Int",
+    DOUBLE: "Double",
+    BOOL: "Bool",
+    DATETIME: "Datetime",
+    KEYWORD_LIST: "KeywordList",
+}
+
+SYSTEM: Mapping[str, int] = {
+    "WorkflowId": KEYWORD,
+    "RunId": KEYWORD,
+    "WorkflowType": KEYWORD,
+    "TaskQueue": KEYWORD,
+    "StartTime": DATETIME,
+    "ExecutionTime": DATETIME,
+    "CloseTime": DATETIME,
+    "ExecutionStatus": KEYWORD,
+    "ExecutionDuration": INT,
+    "HistoryLength": INT,
+    "HistorySizeBytes": INT,
+    "StateTransitionCount": INT,
+    "ParentWorkflowId": KEYWORD,
+    "ParentRunId": KEYWORD,
+    "RootWorkflowId": KEYWORD,
+    "RootRunId": KEYWORD,
+}
+"""What every run has of itself; nobody sets them."""
+
+PREDEFINED: Mapping[str, int] = {
+    "TemporalChangeVersion": KEYWORD_LIST,
+    "BinaryChecksums": KEYWORD_LIST,
+    "BuildIds": KEYWORD_LIST,
+    "BatcherNamespace": KEYWORD,
+    "BatcherUser": KEYWORD,
+    "TemporalScheduledStartTime": DATETIME,
+    "TemporalScheduledById": KEYWORD,
+    "TemporalSchedulePaused": BOOL,
+    "TemporalNamespaceDivision": KEYWORD,
+    "TemporalPauseInfo": KEYWORD_LIST,
+    "TemporalReportedProblems": KEYWORD_LIST,
+    "TemporalWorkerDeploymentVersion": KEYWORD,
+    "TemporalWorkflowVersioningBehavior": KEYWORD,
+    "TemporalWorkerDeployment": KEYWORD,
+    "TemporalUsedWorkerDeploymentVersions": KEYWORD_LIST,
+    "TemporalExternalPayloadCount": INT,
+    "TemporalExternalPayloadSizeBytes": INT,
+}
+"""What the server and the SDKs set without anybody having to register it."""
+
+SERVER_SET = frozenset(
+    (
+        "TemporalWorkerDeploymentVersion",
+        "TemporalWorkflowVersioningBehavior",
+        "TemporalWorkerDeployment",
+        "TemporalUsedWorkerDeploymentVersions",
+        "TemporalExternalPayloadCount",
+        "TemporalExternalPayloadSizeBytes",
+    )
+)
+"""Predefined ones that users may not set."""
+
+RESERVED = frozenset((*SYSTEM, "NamespaceId", "Memo", "MemoEncoding", "VisibilityTaskKey"))
+"""Names no custom attribute may take, beside all that start with `Temporal`."""
+
+SCHEDULE_ID = "ScheduleId"
+SCHEDULE_PREFIX = "temporal-sys-scheduler:"
+"""A schedule's workflow ID is this and the schedule ID."""
+
+
+def resolve(name: str, custom: Mapping[str, int]) -> tuple[str, int] | None:
+    """The attribute that `name` means and its type; None when there is no such attribute.
+
+    A custom attribute wins, then the exact name, then the name with `Temporal` before it, then without.
+    """
+    if name in custom:
+        return name, custom[name]
+    for candidate in (name, f"Temporal{name}", name.removeprefix("Temporal")):
+        value_type = SYSTEM.get(candidate) or PREDEFINED.get(candidate)
+        if value_type is not None:
+            return candidate, value_type
+    return None
