@@ -122,13 +122,13 @@ class Server:
     async def start(self) -> None:
         """Serve. When this returns, namespaces exist and calls are answered."""
         config = self.config
+        interceptors = self._interceptors()
         # Before the store is touched: a second server on this port must not even open its database.
         check_port_free(config.ip, config.port)
         self._failure = asyncio.get_running_loop().create_future()
         parts = self._compose(
             Surroundings(config, self._time, self._monotonic, self._entropy, self._log, self._store_failed)
         )
-        interceptors = self._interceptors()
         async with AsyncExitStack() as stack:
             await parts.store.open()
             stack.push_async_callback(parts.store.close)
