@@ -54,7 +54,7 @@ class Negation:
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
-    """`left op right...`; `op`, in lower case, is a comparison, `in`, `between`, `is`, a `not` form of these, or empty."""
+    """`left op right...`; `op`, in lower case, is a comparison, `in`, `between`, `is`, a `not` form, or empty."""
 
     left: Operand
     op: str
@@ -90,7 +90,7 @@ def read(text: str) -> Written:
             raise _malformed(text, len(text), "") from None
         raise _malformed(text, error.token.end_pos or len(text), str(error.token)) from None
     except UnexpectedCharacters as error:
-        raise _malformed(text, (error.pos_in_stream or 0) + 1, "") from None
+        raise _malformed(text, error.pos_in_stream + 1, "") from None
     except UnexpectedEOF:
         raise _malformed(text, len(text), "") from None
 
