@@ -264,8 +264,8 @@ class Store(Protocol):
 
     def count_tasks(self, namespace_id: str, queue: str, kind: int) -> int: ...
 
-    def due_runs(self, until: int, limit: int) -> list[DueRun]:
-        """Runs with `wake_at <= until`, earliest first."""
+    def due_runs(self, after: int, until: int, limit: int) -> list[DueRun]:
+        """Runs with `after < wake_at <= until`, earliest first."""
 
     def next_wake(self, after: int) -> int | None:
         """The earliest `wake_at` greater than `after`."""

@@ -92,8 +92,8 @@ def count_tasks(connection: apsw.Connection, namespace_id: str, queue: str, kind
     return count
 
 
-def due_runs(connection: apsw.Connection, until: int, limit: int) -> list[DueRun]:
-    return [DueRun(*row) for row in connection.execute(SQL["due_runs"], (until, limit))]
+def due_runs(connection: apsw.Connection, after: int, until: int, limit: int) -> list[DueRun]:
+    return [DueRun(*row) for row in connection.execute(SQL["due_runs"], (after, until, limit))]
 
 
 def next_wake(connection: apsw.Connection, after: int) -> int | None:

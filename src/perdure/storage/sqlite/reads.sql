@@ -51,7 +51,7 @@ select count(*) from tasks where namespace_id = ? and queue = ? and kind = ?;
 -- name: due_runs
 select wake_at, namespace_id, kind, execution_id, run_id
   from runs
- where wake_at <= ?
+ where wake_at > ? and wake_at <= ?
  order by wake_at, run_no
  limit ?;
 

@@ -183,9 +183,9 @@ class SqliteStore:
         with connections.reported(self.persistence_name):
             return reads.count_tasks(self._main, namespace_id, queue, kind)
 
-    def due_runs(self, until: int, limit: int) -> list[DueRun]:
+    def due_runs(self, after: int, until: int, limit: int) -> list[DueRun]:
         with connections.reported(self.persistence_name):
-            return reads.due_runs(self._main, until, limit)
+            return reads.due_runs(self._main, after, until, limit)
 
     def next_wake(self, after: int) -> int | None:
         with connections.reported(self.persistence_name):

@@ -1,0 +1,403 @@
+"""From decision to disk: group commit, and the barrier.
+
+Decisions join the *open batch*. The committer writes one batch at a time, strictly in order, each in one transaction, while
+the next fills: no timer, a batch is what gathered while the last one was written. Every answer leaves only when the newest
+batch that any state it looked at depends on is durable; answers that depend on nothing unwritten leave at once.
+
+A batch lands whole or not at all. When it is refused, its executions and all that was decided on them since leave the cache,
+and their inputs are decided again on reloaded state, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from perdure.engine.codec import all_items, encode_core, item_value
+from perdure.engine.execution import Execution
+from perdure.engine.limits import Limits
+from perdure.engine.state import Changes, Run
+from perdure.engine.visibility import visibility_row_fields
+from perdure.engine.waking import next_deadline
+from perdure.log import Log
+from perdure.runtime.executions import Executions, Loaded
+from perdure.runtime.search_values import search_values
+from perdure.storage.store import (
+    Batch,
+    CurrentWrite,
+    HistoryBatch,
+    ItemWrite,
+    NamespaceWrite,
+    OutboxWrite,
+    Refused,
+    RunDelete,
+    RunWrite,
+    Store,
+    StoreFailed,
+    TaskWrite,
+    VisibilityWrite,
+)
+
+MAX_RUNS = 1000
+MAX_BYTES = 4 * 1024 * 1024
+
+
+class Follower(Protocol):
+    """Something that waits for a batch: an answered input, a started task, a message sent."""
+
+    def answer(self) -> None:
+        """The batch landed."""
+
+    def refused(self) -> None:
+        """It did not; nothing that was decided holds any more."""
+
+
+class _OpenBatch:
+    __slots__ = (
+        "added_tasks",
+        "batch",
+        "bytes",
+        "deleted_tasks",
+        "followers",
+        "loaded",
+        "runs",
+        "sealed_runs",
+    )
+
+    def __init__(self, number: int) -> None:
+        self.batch = Batch(number)
+        self.runs: dict[int, tuple[Loaded, Run]] = {}
+        self.loaded: set[Loaded] = set()
+        self.followers: list[Follower] = []
+        self.sealed_runs: list[tuple[Loaded, Run, HistoryBatch | None]] = []
+        self.bytes = 0
+        self.added_tasks: list[int] = []
+        self.deleted_tasks: list[int] = []
+
+    @property
+    def empty(self) -> bool:
+        batch = self.batch
+        return not (
+            self.runs
+            or batch.tasks
+            or batch.done_tasks
+            or batch.outbox
+            or batch.delivered
+            or batch.namespaces
+            or batch.run_deletes
+            or batch.meta
+        )
+
+
+class Committer:
+    """`on_sealed(loaded, run, wake_at)` hears of every run that is about to be written, `on_landed` and `on_lost` of the numbers of
+    task rows that a batch added and deleted, `on_room` that inputs may come again; `on_failed` ends the process."""
+
+    def __init__(
+        self,
+        store: Store,
+        executions: Executions,
+        limits: Limits,
+        log: Log,
+        *,
+        search_types: Callable[[str], dict[str, int]],
+        on_sealed: Callable[[Loaded, Run, int], None],
+        on_failed: Callable[[StoreFailed], None],
+        on_room: Callable[[], None],
+        on_landed: Callable[[list[int], list[int]], None],
+        on_lost: Callable[[list[int], list[int]], None],
+        points: Callable[[str], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._executions = executions
+        self._limits = limits
+        self._log = log
+        self._search_types = search_types
+        self._on_sealed = on_sealed
+        self._on_failed = on_failed
+        self._on_room = on_room
+        self._on_landed = on_landed
+        self._on_lost = on_lost
+        self._points = points
+        batch_no, run_no, _, _ = store.high_water()
+        self._run_no = run_no
+        self.durable_no = batch_no
+        self._open = _OpenBatch(batch_no + 1)
+        self._in_flight: _OpenBatch | None = None
+        self._scheduled = False
+        self._drained: list[asyncio.Future[None]] = []
+        self._failed = False
+        self._abandoned = False
+
+    # ---- joining the open batch
+    @property
+    def full(self) -> bool:
+        return len(self._open.runs) >= MAX_RUNS or self._open.bytes >= MAX_BYTES
+
+    @property
+    def newest_no(self) -> int:
+        """The newest batch that holds anything."""
+        return self._open.batch.number if not self._open.empty else self._open.batch.number - 1
+
+    @property
+    def open_no(self) -> int:
+        return self._open.batch.number
+
+    def add_run(self, loaded: Loaded, run: Run) -> None:
+        """`run` was changed by a turn: its row joins the open batch."""
+        batch = self._open
+        batch.runs[id(run)] = (loaded, run)
+        batch.loaded.add(loaded)
+        loaded.batch_no = batch.batch.number
+        batch.bytes += sum(map(len, run.changes.events))
+        if not self._scheduled:
+            self._schedule()
+
+    def depend(self, loaded: Loaded) -> None:
+        """`loaded` looked at something in the open batch (a message without a row of its own)."""
+        self._open.loaded.add(loaded)
+        loaded.batch_no = self._open.batch.number
+        if not self._scheduled:
+            self._schedule()
+
+    def add_task(self, write: TaskWrite) -> None:
+        self._open.batch.tasks.append(write)
+        self._open.added_tasks.append(write.task_no)
+        self._schedule()
+
+    def task_done(self, task_no: int) -> None:
+        self._open.deleted_tasks.append(task_no)
+        batch = self._open.batch
+        for index in range(len(batch.tasks) - 1, -1, -1):
+            if batch.tasks[index].task_no == task_no:
+                del batch.tasks[index]  # it came and went within one batch: no row
+                return
+        batch.done_tasks.append(task_no)
+        self._schedule()
+
+    def add_message(self, write: OutboxWrite) -> None:
+        self._open.batch.outbox.append(write)
+        self._schedule()
+
+    def message_delivered(self, message_no: int) -> None:
+        batch = self._open.batch
+        for index in range(len(batch.outbox) - 1, -1, -1):
+            if batch.outbox[index].message_no == message_no:
+                del batch.outbox[index]  # written and delivered within one batch: no row
+                return
+        batch.delivered.append(message_no)
+        self._schedule()
+
+    def add_namespace(self, write: NamespaceWrite) -> None:
+        self._open.batch.namespaces = [n for n in self._open.batch.namespaces if n.namespace_id != write.namespace_id]
+        self._open.batch.namespaces.append(write)
+        self._schedule()
+
+    def add_delete(self, write: RunDelete) -> None:
+        self._open.batch.run_deletes.append(write)
+        self._schedule()
+
+    def put_meta(self, name: str, value: bytes) -> None:
+        self._open.batch.meta[name] = value
+        self._schedule()
+
+    # ---- the barrier
+    def follow(self, follower: Follower, batch_no: int) -> None:
+        """Tell `follower` when batch `batch_no` is durable: at once when it is."""
+        if batch_no <= self.durable_no:
+            follower.answer()
+        elif self._in_flight is not None and batch_no <= self._in_flight.batch.number:
+            self._in_flight.followers.append(follower)
+        else:
+            self._open.followers.append(follower)
+
+    def abandon(self, loaded: Loaded) -> None:
+        """A decision about `loaded` failed half-way: give up the open batch as if it had been refused. What is in flight lands
+        first, so that reloaded state is whole."""
+        self._open.loaded.add(loaded)
+        self._abandoned = True
+        if self._in_flight is None:
+            asyncio.get_running_loop().call_soon(self._give_up_open)
+
+    def _give_up_open(self) -> None:
+        if self._abandoned and self._in_flight is None:
+            self._abandoned = False
+            self._refuse(_OpenBatch(0), "a decision failed")
+            self._on_room()
+
+    async def drain(self) -> None:
+        """Return when all that was decided is durable."""
+        while (not self._open.empty or self._in_flight is not None) and not self._failed:
+            waiter = asyncio.get_running_loop().create_future()
+            self._drained.append(waiter)
+            self._schedule()
+            await waiter
+
+    # ---- sealing and writing
+    def _schedule(self) -> None:
+        if not self._scheduled and self._in_flight is None:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._seal)
+
+    def _seal(self) -> None:
+        self._scheduled = False
+        if self._in_flight is not None or self._failed or self._abandoned:
+            return
+        sealed = self._open
+        if sealed.empty:
+            self._release(sealed)
+            return
+        if self._points is not None:
+            self._points("decided")
+        for loaded, run in sealed.runs.values():
+            self._write(sealed, loaded, run)
+        self._in_flight = sealed
+        self._open = _OpenBatch(sealed.batch.number + 1)
+        if self._points is not None:
+            self._points("sealed")
+        self._store.submit(sealed.batch, self._done)
+
+    def _write(self, sealed: _OpenBatch, loaded: Loaded, run: Run) -> None:
+        batch = sealed.batch
+        changes = run.changes
+        execution = loaded.execution
+        if not run.run_no:
+            self._run_no += 1
+            run.run_no = self._run_no
+        was_spilled = run.spilled
+        core = encode_core(run, self._limits.items_in_core)
+        items: list[ItemWrite] = []
+        if run.spilled:
+            keys = changes.items if was_spilled else set(all_items(run))
+            items = [ItemWrite(sort, key, item_value(run, sort, key)) for sort, key in sorted(keys)]
+        history: HistoryBatch | None = None
+        tail = loaded.tail(run)
+        if changes.events:
+            history = HistoryBatch(changes.first_event_id, run.next_event_id - 1, b"".join(changes.events))
+            tail.append(history)
+            self._executions.resize(loaded, len(history.blob))
+        run.version += 1
+        wake_at = next_deadline(run)
+        write = RunWrite(
+            run.run_no,
+            run.version,
+            core,
+            wake_at or None,
+            execution.namespace_id,
+            execution.kind,
+            execution.execution_id,
+            run.run_id,
+            0,
+            history,
+            items,
+            changes.request_ids,
+        )
+        batch.runs.append(write)
+        current = execution.current
+        if current is not None and current.run_id == run.run_id and (changes.started or changes.visibility):
+            current.run_no = run.run_no
+            current.status = run.status
+            batch.currents.append(
+                CurrentWrite(
+                    execution.namespace_id,
+                    execution.kind,
+                    execution.execution_id,
+                    run.run_id,
+                    run.run_no,
+                    run.status,
+                    run.first_run_id,
+                    run.create_request_id,
+                    run.started_at,
+                )
+            )
+        if changes.visibility:
+            batch.visibility.append(self._visibility(execution, run))
+        run.changes = Changes()
+        sealed.sealed_runs.append((loaded, run, history))
+        self._on_sealed(loaded, run, wake_at)
+
+    def _visibility(self, execution: Execution, run: Run) -> VisibilityWrite:
+        row = visibility_row_fields(run)
+        return VisibilityWrite(
+            namespace_id=execution.namespace_id,
+            run_id=run.run_id,
+            workflow_id=run.workflow_id,
+            workflow_type=row.workflow_type,
+            status=row.status,
+            start_time=row.start_time,
+            execution_time=row.execution_time,
+            close_time=row.close_time,
+            task_queue=row.task_queue,
+            parent_workflow_id=row.parent_workflow_id,
+            parent_run_id=row.parent_run_id,
+            root_workflow_id=row.root_workflow_id,
+            root_run_id=row.root_run_id,
+            history_length=row.history_length,
+            history_size=row.history_size,
+            state_transitions=row.state_transitions,
+            memo=row.memo,
+            search_attributes=row.search_attributes,
+            values=search_values(run.search_attributes, self._search_types(execution.namespace_id)),
+        )
+
+    def _done(self, outcome: Refused | StoreFailed | None) -> None:
+        sealed = self._in_flight
+        if sealed is None:
+            raise RuntimeError("the store reported a batch that was not in flight")
+        self._in_flight = None
+        if outcome is None:
+            self.durable_no = sealed.batch.number
+            if self._points is not None:
+                self._points("before_delivery")
+            self._on_landed(sealed.added_tasks, sealed.deleted_tasks)
+            self._release(sealed)
+        elif isinstance(outcome, StoreFailed):
+            self._failed = True
+            self._on_failed(outcome)
+            return
+        else:
+            self._refuse(sealed, outcome.reason)
+        if self._abandoned:
+            self._give_up_open()
+        if not self._open.empty:
+            if not self._scheduled:
+                self._seal()
+        elif self._open.followers:
+            self._release(self._open)
+        if self._open.empty and self._in_flight is None:
+            drained, self._drained = self._drained, []
+            for waiter in drained:
+                if not waiter.done():
+                    waiter.set_result(None)
+        self._on_room()
+        self._executions.trim(self.durable_no)
+
+    def _release(self, sealed: _OpenBatch) -> None:
+        """The batch is durable: wake those who watch its runs, then let its answers go."""
+        for loaded, run, history in sealed.sealed_runs:
+            if history is None:
+                continue
+            tail = loaded.tails.get(run.run_id)
+            if tail is not None:
+                tail.durable_event_id = max(tail.durable_event_id, history.last_event_id)
+                if tail.watchers:
+                    watchers, tail.watchers = tail.watchers, []
+                    for wake in watchers:
+                        wake()
+        followers, sealed.followers = sealed.followers, []
+        for follower in followers:
+            follower.answer()
+
+    def _refuse(self, sealed: _OpenBatch, reason: str) -> None:
+        """Forget all that was decided and not written, here and in what gathered since, then have it decided again."""
+        later = self._open
+        self._log.warning("commit refused", reason=reason, runs=len(sealed.runs) + len(later.runs))
+        self._open = _OpenBatch(later.batch.number)
+        for loaded in sealed.loaded | later.loaded:
+            loaded.dead = True
+            self._executions.forget(loaded)
+        for lost in (sealed, later):
+            self._on_lost(lost.added_tasks, lost.deleted_tasks)
+        for follower in sealed.followers + later.followers:
+            follower.refused()

@@ -1,0 +1,426 @@
+"""Tasks meet pollers: offered tasks are reserved for a parked poll or wait in the backlog; polls take the backlog's head or park.
+
+When a turn offers a task and a poller waits, the task is started in the same round, so that one commit holds its scheduling and its
+start. The answer is sent after that commit, if the task is still current. A poll that went away before a byte of its answer left
+gets nothing: the task is issued again, to another poller, under a new stamp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse, PollWorkflowTaskQueueResponse
+
+from perdure.call import PENDING, Call, Pending, Reply
+from perdure.engine import activities, workflow_tasks
+from perdure.engine.execution import WORKFLOW
+from perdure.engine.stale import Stale
+from perdure.engine.state import Run
+from perdure.engine.tokens import WORKFLOW_TASK, TaskToken, decode_token
+from perdure.engine.turn import Turn
+from perdure.errors import NotFound, PerdureError
+from perdure.matching.queues import Poller as ParkedPoller
+from perdure.matching.queues import QueueKey, Task
+from perdure.runtime.inputs import ATTEMPTS, Input, Outcome
+from perdure.runtime.queries import QueryTask
+from perdure.storage.store import TaskWrite
+
+if TYPE_CHECKING:
+    from perdure.runtime.executions import Loaded
+    from perdure.runtime.runtime import Runtime
+
+WORKFLOW_QUEUE = 1
+ACTIVITY_QUEUE = 2
+STICKY_ALIVE_SECONDS = 10.0
+POLL_SECONDS = 60.0
+POLL_MARGIN_SECONDS = 1.0
+_EMPTY_WORKFLOW_TASK = PollWorkflowTaskQueueResponse()
+_EMPTY_ACTIVITY_TASK = PollActivityTaskQueueResponse()
+
+
+class Lost:
+    """Marks a task that was started for a poll that had gone: it is issued again rather than started."""
+
+    __slots__ = ("token",)
+
+    def __init__(self, token: TaskToken) -> None:
+        self.token = token
+
+
+class StartTask(Input):
+    """Start `task` for a reserved poller. Its caller is the poll."""
+
+    __slots__ = ("poller", "started", "stored", "task")
+
+    def __init__(self, runtime: Runtime, task: Task, poller: ParkedPoller, stored: bool) -> None:
+        key = (task.queue[0], WORKFLOW, task.execution_id)
+        super().__init__(runtime, key, task.run_id, self._start)
+        self.task = task
+        self.poller = poller
+        self.stored = stored
+        """The task has, or may have, a row."""
+        self.started: workflow_tasks.StartedWorkflowTask | activities.StartedActivity | None = None
+
+    def _start(self, turn: Turn) -> Outcome:
+        task = self.task
+        engine_poller: workflow_tasks.Poller = self.poller.waiter.engine
+        engine_poller.request_id = self.runtime.entropy.uuid()
+        self.started = None
+        try:
+            if task.queue[2] == WORKFLOW_QUEUE:
+                if isinstance(task.query, Lost):
+                    self.started = workflow_tasks.reissue_workflow_task(turn, task.query.token)
+                else:
+                    self.started = workflow_tasks.start_workflow_task(
+                        turn, task.scheduled_event_id, task.stamp, engine_poller
+                    )
+            else:
+                self.started = activities.start_activity_task(
+                    turn, task.scheduled_event_id, task.stamp, engine_poller
+                )
+        except Stale:
+            self.started = None
+        return Outcome(PENDING)
+
+    def decided(self) -> None:
+        """Called by the runtime in the round of the decision: a started or stale task's row goes."""
+        if self.stored:
+            self.runtime.committer.task_done(self.task.task_no)
+        if self.started is None:
+            self.runtime.dispatch.next_for(self.poller)
+
+    def answer(self) -> None:
+        started = self.started
+        if started is None:
+            if self.error is not None:  # its run is gone, or cannot be read
+                self.runtime.dispatch.next_for(self.poller)
+            return
+        if isinstance(started, activities.StartedActivity):
+            self.runtime.dispatch.deliver(self, started.answer)
+        else:
+            self.runtime.dispatch.answer_workflow_task(self, started)
+
+    def refused(self) -> None:
+        if self.attempts >= ATTEMPTS or self.poller.cancelled:
+            self.runtime.dispatch.next_for(self.poller)
+        elif self.stored:
+            self.reply = self.error = None
+            self.runtime.enter(self)
+        else:  # offered in the refused batch: what offered it is decided again
+            self.runtime.dispatch.next_for(self.poller)
+
+    def give_up(self, error: PerdureError) -> None:
+        self.runtime.dispatch.next_for(self.poller)
+
+
+class Poll:
+    """A parked poll call."""
+
+    __slots__ = ("call", "engine", "kind")
+
+    def __init__(self, call: Call, engine: workflow_tasks.Poller, kind: int) -> None:
+        self.call = call
+        self.engine = engine
+        self.kind = kind
+
+    def empty(self) -> None:
+        self.call.finish(_EMPTY_WORKFLOW_TASK if self.kind == WORKFLOW_QUEUE else _EMPTY_ACTIVITY_TASK)
+
+
+class Dispatch:
+    def __init__(self, runtime: Runtime, task_no: int) -> None:
+        self._runtime = runtime
+        self._matching = runtime.matching
+        self._task_no = task_no
+
+    # ---- offers
+    def offer_workflow_task(self, loaded: Loaded, run: Run) -> None:
+        task = run.workflow_task
+        if task is None or task.started_event_id:
+            return
+        key = (loaded.key[0], task.queue, WORKFLOW_QUEUE)
+        now = self._runtime.monotonic.now()
+        if task.sticky and not self._matching.has_recent_poller(key, now, STICKY_ALIVE_SECONDS):
+            stamp = task.stamp
+
+            def move(turn: Turn) -> Pending:
+                workflow_tasks.sticky_unavailable(turn, stamp)
+                return PENDING
+
+            self._runtime.enter(Input(self._runtime, loaded.key, run.run_id, move))
+            return
+        self._offer(key, run, task.scheduled_event_id, task.attempt, task.stamp, run.priority_key, run.fairness_key)
+
+    def offer_activity_task(self, loaded: Loaded, run: Run, scheduled_event_id: int) -> None:
+        activity = run.activities.get(scheduled_event_id)
+        if activity is None or activity.started_at:
+            return
+        self._offer(
+            (loaded.key[0], activity.queue, ACTIVITY_QUEUE),
+            run,
+            scheduled_event_id,
+            activity.attempt,
+            activity.stamp,
+            activity.priority or run.priority_key,
+            activity.fairness_key or run.fairness_key,
+        )
+
+    def _offer(
+        self,
+        key: QueueKey,
+        run: Run,
+        scheduled_event_id: int,
+        attempt: int,
+        stamp: int,
+        priority: int,
+        fairness_key: str,
+    ) -> None:
+        runtime = self._runtime
+        self._task_no += 1
+        task = Task(
+            key,
+            self._task_no,
+            run.workflow_id,
+            run.run_id,
+            scheduled_event_id,
+            attempt,
+            stamp,
+            min(priority, 5) or 3,
+            fairness_key,
+            runtime.time.now(),
+        )
+        now = runtime.monotonic.now()
+        poller = self._matching.reserve(task, now)
+        while poller is not None and poller.waiter.call.gone:
+            self._matching.cancel(poller, now)
+            self._matching.release(poller, now)
+            poller = self._matching.reserve(task, now)
+        if poller is not None:
+            runtime.enter(StartTask(runtime, task, poller, stored=False))
+            return
+        runtime.committer.add_task(
+            TaskWrite(
+                task.task_no,
+                key[0],
+                key[1],
+                key[2],
+                task.priority,
+                fairness_key,
+                task.execution_id,
+                task.run_id,
+                scheduled_event_id,
+                attempt,
+                stamp,
+                task.created,
+            )
+        )
+        self._matching.offer(task, now)
+
+    def offer_query(self, key: QueueKey, query: QueryTask) -> None:
+        """Match a direct query with a poller, now or when one comes; never stored."""
+        task = Task(key, 0, query.workflow_id, query.run_id, 0, query=query)
+        query.task = task
+        now = self._runtime.monotonic.now()
+        poller = self._matching.reserve(task, now)
+        if poller is None:
+            self._matching.offer(task, now)
+        else:
+            self._take(task, poller)
+
+    # ---- polls
+    def poll(
+        self,
+        key: QueueKey,
+        engine: workflow_tasks.Poller,
+        call: Call,
+        *,
+        normal_name: str = "",
+        worker_instance_key: str = "",
+        rate: float | None = None,
+    ) -> Reply | Pending:
+        """Wait for a task. Answered empty about a second before the caller's deadline, or after 60 seconds."""
+        runtime = self._runtime
+        now = runtime.monotonic.now()
+        until = now + POLL_SECONDS
+        if call.deadline is not None:
+            until = min(until, call.deadline - POLL_MARGIN_SECONDS)
+        if until <= now:
+            return _EMPTY_WORKFLOW_TASK if key[2] == WORKFLOW_QUEUE else _EMPTY_ACTIVITY_TASK
+        waiter = Poll(call, engine, key[2])
+        poller = ParkedPoller(key, engine.identity, waiter, engine.sticky, normal_name, worker_instance_key, now)
+        if rate is not None:
+            poller.rate = rate
+
+        def gone() -> None:
+            self._matching.cancel(poller, runtime.monotonic.now())
+            alarm.cancel()
+
+        def expire() -> None:
+            if poller.task is None and self._matching.cancel(poller, runtime.monotonic.now()):
+                waiter.empty()
+
+        alarm = runtime.alarms.at(until, expire)
+        call.on_gone(gone)
+        task = self._matching.poll(poller, now)
+        if task is not None:
+            self._take(task, poller)
+        self._load(key)
+        return PENDING
+
+    def _load(self, key: QueueKey) -> None:
+        """Carry out the reads of stored tasks that matching asks for."""
+        store = self._runtime.store
+        while (load := self._matching.begin_load(key)) is not None:
+            rows = store.load_tasks(key[0], key[1], key[2], load.after, load.limit)
+            tasks = [
+                Task(
+                    key,
+                    row.task_no,
+                    row.execution_id,
+                    row.run_id,
+                    row.scheduled_event_id,
+                    row.attempt,
+                    row.stamp,
+                    row.priority,
+                    row.fairness_key,
+                    row.created,
+                )
+                for row in rows
+            ]
+            now = self._runtime.monotonic.now()
+            for task, poller in self._matching.loaded(load, tasks, len(rows) < load.limit, now):
+                self._take(task, poller)
+
+    def _take(self, task: Task, poller: ParkedPoller) -> None:
+        """Start a task that matching handed out."""
+        query = task.query
+        if isinstance(query, QueryTask):
+            self._runtime.queries.hand_out(query, task, poller)
+        else:
+            self._runtime.enter(StartTask(self._runtime, task, poller, stored=task.task_no > 0))
+
+    def next_for(self, poller: ParkedPoller) -> None:
+        """The poller's task came to nothing: give it another, or park it at the front."""
+        now = self._runtime.monotonic.now()
+        if poller.waiter.call.gone:
+            self._matching.cancel(poller, now)
+        task = self._matching.release(poller, now)
+        if task is not None:
+            self._take(task, poller)
+        self._load(poller.queue)
+
+    # ---- answers
+    def answer_workflow_task(self, item: StartTask, started: workflow_tasks.StartedWorkflowTask) -> None:
+        """The start is durable: splice the history into the answer and send it."""
+        queries = self._runtime.queries.ride_along(item.key, started.run)
+
+        def ready(answer: bytes) -> None:
+            task = started.run.workflow_task
+            if task is None or task.started_event_id != started.started_event_id or task.stamp != started.stamp:
+                self.next_for(item.poller)  # it ended while its history was read
+                return
+            self.deliver(item, answer)
+
+        self._runtime.histories.workflow_task_answer(started, queries, ready)
+
+    def deliver(self, item: StartTask, answer: Reply) -> None:
+        now = self._runtime.monotonic.now()
+        poller = item.poller
+        if poller.waiter.call.finish(answer):
+            self._matching.confirm(poller, now)
+            return
+        self._matching.cancel(poller, now)
+        self._matching.release(poller, now)
+        self._issue_again(item)
+
+    def _issue_again(self, item: StartTask) -> None:
+        """Nothing reached the poller: offer the task again at once, with a new stamp so that the first token is dead."""
+        task = item.task
+        started = item.started
+        if started is None:
+            return
+        stamp = started.stamp
+        runtime = self._runtime
+        if isinstance(started, activities.StartedActivity):
+
+            def undo(turn: Turn) -> Pending:
+                activities.reissue_activity_task(turn, task.scheduled_event_id, stamp)
+                return PENDING
+
+            runtime.enter(Input(runtime, item.key, task.run_id, undo))
+            return
+        again = Task(
+            task.queue,
+            0,
+            task.execution_id,
+            task.run_id,
+            started.scheduled_event_id,
+            task.attempt,
+            stamp,
+            task.priority,
+            query=Lost(decode_token(started.token, WORKFLOW_TASK)),
+        )
+        now = runtime.monotonic.now()
+        poller = self._matching.reserve(again, now)
+        if poller is None:
+            self._matching.offer(again, now)
+        else:
+            self._take(again, poller)
+
+    # ---- ends
+    def shutdown_worker(self, namespace_id: str, sticky_queue: str, worker_instance_key: str, kinds: list[int]) -> None:
+        """A worker stops: its parked polls are answered empty, and its sticky queue's tasks go to the normal queue."""
+        now = self._runtime.monotonic.now()
+        if worker_instance_key:
+            for poller in self._matching.cancel_worker(namespace_id, worker_instance_key, kinds, now):
+                poller.waiter.empty()
+        if sticky_queue:
+            key = (namespace_id, sticky_queue, WORKFLOW_QUEUE)
+            unloaded = self._matching.unload(key, now)
+            for poller in unloaded.pollers:
+                poller.waiter.empty()
+            for task in unloaded.tasks:
+                self._leave_sticky(task)
+            after = unloaded.after
+            while after is not None:
+                rows = self._runtime.store.load_tasks(key[0], key[1], key[2], after, 100)
+                for row in rows:
+                    self._leave_sticky(
+                        Task(key, row.task_no, row.execution_id, row.run_id, row.scheduled_event_id, stamp=row.stamp)
+                    )
+                after = (rows[-1].priority, rows[-1].task_no) if len(rows) == 100 else None
+
+    def _leave_sticky(self, task: Task) -> None:
+        if isinstance(task.query, QueryTask):
+            self._runtime.queries.to_normal_queue(task.query)
+            return
+        if isinstance(task.query, Lost):
+            return  # its start-to-close timeout decides
+
+        def move(turn: Turn) -> Outcome:
+            workflow_tasks.sticky_unavailable(turn, task.stamp)
+            return Outcome(PENDING)
+
+        if task.task_no:
+            self._runtime.committer.task_done(task.task_no)
+        self._runtime.enter(
+            Input(self._runtime, (task.queue[0], WORKFLOW, task.execution_id), task.run_id, ignore_missing(move))
+        )
+
+    def drain(self) -> None:
+        """Answer all parked polls empty: the server stops."""
+        for poller in self._matching.cancel_all(self._runtime.monotonic.now()):
+            poller.waiter.empty()
+
+
+def ignore_missing(decide: Callable[[Turn], Outcome]) -> Callable[[Turn], Outcome]:
+    """For inputs of our own that may come too late: their run closed."""
+
+    def decided(turn: Turn) -> Outcome:
+        try:
+            return decide(turn)
+        except NotFound:
+            return Outcome(PENDING)
+
+    return decided

@@ -1,0 +1,107 @@
+"""What is waiting to be decided, and what happens when its batch lands or is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from perdure.call import Pending, Reply, Waiter
+from perdure.errors import PerdureError, Unavailable
+
+if TYPE_CHECKING:
+    from perdure.runtime.executions import Key
+    from perdure.runtime.runtime import Runtime
+
+ATTEMPTS = 3
+"""How often an input is decided when its batches are refused, before its caller is told."""
+
+
+class Outcome:
+    """A turn's result when it wrote something and is nevertheless answered with an error (a refused completion), or when
+    something must be done once it is durable (`committed`, before the reply leaves)."""
+
+    __slots__ = ("committed", "error", "reply")
+
+    def __init__(
+        self,
+        reply: Reply | Pending | None = None,
+        error: PerdureError | None = None,
+        committed: Callable[[], None] | None = None,
+    ) -> None:
+        self.reply = reply
+        self.error = error
+        self.committed = committed
+
+
+class Input:
+    """One thing to decide at one execution. Decided again when its batch is refused.
+
+    `decide` gets a Turn of the run named (the current one when `run_id` is empty); with `starts` it gets the Shared and the run
+    or None. It must be pure but for the turn: it may be called again.
+    """
+
+    __slots__ = (
+        "attempts",
+        "committed",
+        "decide",
+        "error",
+        "key",
+        "loaded_events",
+        "reply",
+        "run_id",
+        "runtime",
+        "starts",
+        "waiter",
+    )
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        key: Key,
+        run_id: str,
+        decide: Callable[..., Any],
+        waiter: Waiter | None = None,
+        *,
+        starts: bool = False,
+    ) -> None:
+        self.runtime = runtime
+        self.key = key
+        self.run_id = run_id
+        self.decide = decide
+        self.waiter = waiter
+        self.starts = starts
+        self.attempts = 0
+        self.reply: Reply | Pending | None = None
+        self.error: PerdureError | None = None
+        self.committed: Callable[[], None] | None = None
+        self.loaded_events: dict[tuple[str, int], Any] = {}
+
+    def answer(self) -> None:
+        """All that the decision depends on is durable: tell the caller."""
+        error = self.error
+        committed = self.committed
+        if committed is not None:
+            committed()
+        waiter = self.waiter
+        if waiter is None:
+            return
+        if error is not None:
+            waiter.fail(error)
+        else:
+            reply = self.reply
+            if reply is not None and not isinstance(reply, Pending):
+                waiter.finish(reply)
+
+    def refused(self) -> None:
+        """The batch did not land: decide again, or give up."""
+        if self.attempts >= ATTEMPTS:
+            self.give_up(Unavailable("the store refused the write, please retry"))
+            return
+        self.reply = self.error = self.committed = None
+        self.loaded_events = {}
+        self.runtime.enter(self)
+
+    def give_up(self, error: PerdureError) -> None:
+        """It cannot be decided now."""
+        if self.waiter is not None:
+            self.waiter.fail(error)

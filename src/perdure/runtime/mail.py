@@ -1,0 +1,102 @@
+"""Messages between executions: decided at the receiver in the same batch when that is possible, else through the outbox.
+
+The outbox row is written with the sender's turn and deleted in the receiver's transaction: delivery is exactly once, and one
+sender's messages to one receiver keep their order, because a receiver with inputs waiting takes no short cut.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure.call import PENDING
+from perdure.engine import delivery, messages
+from perdure.engine.execution import WORKFLOW
+from perdure.engine.messages import Message
+from perdure.engine.state import Run
+from perdure.engine.turn import Shared
+from perdure.errors import PerdureError
+from perdure.runtime.inputs import ATTEMPTS, Input, Outcome
+from perdure.storage.store import OutboxWrite
+
+if TYPE_CHECKING:
+    from perdure.runtime.runtime import Runtime
+
+PAGE = 500
+RETRY_SECONDS = 1.0
+
+
+class Delivery(Input):
+    """A message at its receiver. `message_no` 0: it has no row, it lives and dies with the batch of its sender's turn."""
+
+    __slots__ = ("message", "message_no", "row_batch_no")
+
+    def __init__(self, runtime: Runtime, message: Message, message_no: int, row_batch_no: int) -> None:
+        key = (message.to_namespace_id, WORKFLOW, message.to_workflow_id)
+        super().__init__(runtime, key, message.to_run_id, self._deliver, starts=True)
+        self.message = message
+        self.message_no = message_no
+        self.row_batch_no = row_batch_no
+
+    def _deliver(self, shared: Shared, run: Run | None) -> Outcome:
+        delivery.deliver(shared, run, self.message)
+        return Outcome(PENDING)
+
+    def decided(self) -> None:
+        if self.message_no and self.error is None:
+            self.runtime.committer.message_delivered(self.message_no)
+
+    def answer(self) -> None:
+        if self.error is not None:
+            self.give_up(self.error)
+
+    def refused(self) -> None:
+        if not self.message_no or self.row_batch_no > self.runtime.committer.durable_no:
+            return  # the sender's turn was refused too: when it is decided again it sends again
+        if self.attempts >= ATTEMPTS:
+            self.give_up(PerdureError("the store refused the write"))
+            return
+        self.reply = self.error = None
+        self.loaded_events = {}
+        self.runtime.enter(self)
+
+    def give_up(self, error: PerdureError) -> None:
+        """The row is still there: try again a little later."""
+        self.runtime.log.warning("message not delivered, will retry", receiver=self.message.to_workflow_id, error=error.message)
+        self.attempts = 0
+        self.error = None
+        runtime = self.runtime
+        runtime.alarms.at(runtime.monotonic.now() + RETRY_SECONDS, lambda: runtime.enter(self))
+
+
+class Mail:
+    def __init__(self, runtime: Runtime, message_no: int) -> None:
+        self._runtime = runtime
+        self._message_no = message_no
+
+    def start(self) -> None:
+        """Deliver what a previous process left in the outbox."""
+        after = 0
+        while rows := self._runtime.store.load_outbox(after, PAGE):
+            for row in rows:
+                self._runtime.enter(Delivery(self._runtime, messages.decode(row.blob), row.message_no, 0))
+            after = rows[-1].message_no
+
+    def send(self, message: Message) -> None:
+        runtime = self._runtime
+        item = Delivery(runtime, message, 0, 0)
+        if not runtime.committer.full and runtime.ready(item):
+            runtime.enter(item)
+            return
+        self._message_no += 1
+        item.message_no = self._message_no
+        item.row_batch_no = runtime.committer.open_no
+        runtime.committer.add_message(
+            OutboxWrite(
+                item.message_no,
+                message.to_namespace_id,
+                WORKFLOW,
+                message.to_workflow_id,
+                messages.encode(message),
+            )
+        )
+        runtime.enter(item)

@@ -1,0 +1,602 @@
+"""The runtime: where inputs come in, are decided one at a time for each execution, and are answered once durable.
+
+Everything runs on one event loop. An input is decided at once when its execution is loaded and nothing waits before it; loading is
+the only thing it can wait for. What a decision wants done (effects) is carried out in the same round: offered tasks meet parked
+polls and are started, messages reach their receivers, all in the same batch where possible. `committer.py` does the rest.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.message import Message as Proto
+from temporalio.api.workflowservice.v1 import (
+    QueryWorkflowRequest,
+    RespondQueryTaskCompletedRequest,
+    RespondWorkflowTaskCompletedRequest,
+    RespondWorkflowTaskCompletedResponse,
+)
+
+from perdure.call import PENDING, Call, Pending, Reply, Waiter
+from perdure.clock import Entropy, Monotonic, Time
+from perdure.config import Config
+from perdure.engine import completing, waking, workflow_tasks
+from perdure.engine.execution import WORKFLOW, Execution
+from perdure.engine.finishing import finish
+from perdure.engine.limits import Limits
+from perdure.engine.stale import Stale
+from perdure.engine.state import Run
+from perdure.engine.tokens import TaskToken
+from perdure.engine.turn import (
+    Closed,
+    Needs,
+    OfferActivityTask,
+    OfferWorkflowTask,
+    Send,
+    Shared,
+    Turn,
+)
+from perdure.errors import Internal, NotFound, PerdureError, ResourceExhausted, Unavailable
+from perdure.log import Log
+from perdure.matching.queues import Matching
+from perdure.matching.workers import WorkerRegistry
+from perdure.runtime.alarms import Alarm, Alarms
+from perdure.runtime.committer import Committer
+from perdure.runtime.dispatch import ACTIVITY_QUEUE, WORKFLOW_QUEUE, Dispatch, StartTask
+from perdure.runtime.executions import Executions, Key, Loaded
+from perdure.runtime.histories import Histories
+from perdure.runtime.inputs import Input, Outcome
+from perdure.runtime.mail import Delivery, Mail
+from perdure.runtime.namespaces import Namespace, Namespaces
+from perdure.runtime.queries import Queries
+from perdure.runtime.wakes import Wakes
+from perdure.storage.store import NamespaceWrite, RunDelete, Store, StoreFailed
+
+INPUTS_PER_EXECUTION = 1000
+INPUTS_WAITING = 20_000
+CACHE_BYTES = 64 * 1024 * 1024
+_BUSY_WORKFLOW = 5
+_SYSTEM_OVERLOADED = 6
+_EMPTY_COMPLETION = RespondWorkflowTaskCompletedResponse()
+
+Decide = Callable[[Turn], Reply | Outcome | Pending | None]
+Starts = Callable[[Shared, Run | None], Reply | Outcome | Pending | None]
+Look = Callable[[Execution, Run], Reply | Pending]
+
+
+class Runtime:
+    """One node. `failed` is called when the store can no longer be written: the process must end."""
+
+    def __init__(
+        self,
+        store: Store,
+        config: Config,
+        time: Time,
+        monotonic: Monotonic,
+        entropy: Entropy,
+        log: Log,
+        *,
+        limits: Limits | None = None,
+        failed: Callable[[StoreFailed], None] | None = None,
+        points: Callable[[str], None] | None = None,
+    ) -> None:
+        self.store = store
+        self.config = config
+        self.time = time
+        self.monotonic = monotonic
+        self.entropy = entropy
+        self.log = log
+        self.limits = limits or Limits()
+        self.namespaces = Namespaces(entropy, self.limits)
+        self.matching = Matching()
+        self.workers = WorkerRegistry()
+        self.alarms = Alarms(monotonic)
+        self.executions = Executions(store, self._namespace_name, CACHE_BYTES)
+        self.histories = Histories(self)
+        self.queries = Queries(self)
+        self.wakes = Wakes(store, time, self._wake)
+        self.cluster_id = ""
+        self._failed = failed or (lambda failure: None)
+        self._points = points
+        self._effects: deque[tuple[Loaded, Any]] = deque()
+        self._carrying_out = False
+        self._waiting: deque[Input] = deque()
+        """Inputs that came while the open batch was full."""
+        self._poisoned = False
+        self._housekeeping: Alarm | None = None
+        # Made at start, when the store is open:
+        self.committer: Committer
+        self.dispatch: Dispatch
+        self.mail: Mail
+
+    # ---- life
+    async def start(self) -> None:
+        """Take up what the store holds; when this returns, the configured namespaces exist and timers fire."""
+        _, _, task_no, message_no = self.store.high_water()
+        self.namespaces.load(self.store.load_namespaces())
+        self.committer = Committer(
+            self.store,
+            self.executions,
+            self.limits,
+            self.log,
+            search_types=self._search_types,
+            on_sealed=self._sealed,
+            on_failed=self._failed,
+            on_room=self._room,
+            on_landed=self._landed,
+            on_lost=self._lost,
+            points=self._points,
+        )
+        self.dispatch = Dispatch(self, task_no)
+        self.mail = Mail(self, message_no)
+        for write in self._missing_namespaces():
+            self.committer.add_namespace(write)
+        cluster_id = self.store.load_meta().get("cluster_id")
+        if cluster_id is None:
+            cluster_id = self.entropy.uuid().encode()
+            self.committer.put_meta("cluster_id", cluster_id)
+        self.cluster_id = cluster_id.decode()
+        await self.committer.drain()
+        self.mail.start()
+        self.wakes.start()
+        self._keep_house()
+
+    def _missing_namespaces(self) -> list[NamespaceWrite]:
+        writes = [self.namespaces.ensure_system()]
+        writes += [
+            self.namespaces.ensure(name, search_attributes=self.config.search_attributes)
+            for name in self.config.namespaces
+        ]
+        return [write for write in writes if write is not None]
+
+    async def drain(self) -> None:
+        """Answer parked polls empty, so that clients turn elsewhere."""
+        self.dispatch.drain()
+
+    async def stop(self) -> None:
+        """Commit what was decided and end all loops."""
+        self.wakes.stop()
+        self.dispatch.drain()
+        self.queries.close()
+        await self.committer.drain()
+        self.alarms.close()
+
+    def _keep_house(self) -> None:
+        """Every so often: forget old pollers, delete rows of forgotten runs."""
+        now = self.monotonic.now()
+        self.matching.expire(now)
+        swept = self.store.sweep(500)
+        self._housekeeping = self.alarms.at(now + (0.05 if swept else 5.0), self._keep_house)
+
+    def _namespace_name(self, namespace_id: str) -> str:
+        namespace = self.namespaces.find_by_id(namespace_id)
+        return "" if namespace is None else namespace.name
+
+    def _search_types(self, namespace_id: str) -> dict[str, int]:
+        namespace = self.namespaces.find_by_id(namespace_id)
+        return {} if namespace is None else dict(namespace.search_attributes)
+
+    # ---- inputs
+    def decide(self, namespace: Namespace, workflow_id: str, run_id: str, decide: Decide, waiter: Waiter | None) -> None:
+        """Decide about a run (`run_id` empty: the current one) and answer `waiter` once that is durable.
+
+        `decide(turn)` returns the reply, or an `Outcome`; it may be called again, so it must be pure but for the turn. What it
+        raises (PerdureError) refuses the input. NotFound is answered for a run that does not exist.
+        """
+        self.enter(Input(self, (namespace.id, WORKFLOW, workflow_id), run_id, decide, waiter))
+
+    def start_run(self, namespace: Namespace, workflow_id: str, decide: Starts, waiter: Waiter | None) -> None:
+        """The same for inputs that may start a run: `decide(shared, current_run_or_none)`, which ends its own turns."""
+        self.enter(Input(self, (namespace.id, WORKFLOW, workflow_id), "", decide, waiter, starts=True))
+
+    def inspect(self, namespace: Namespace, workflow_id: str, run_id: str, look: Look, waiter: Waiter) -> None:
+        """Read a run; the reply leaves when all that it shows is durable. With PENDING, `look` answers the waiter itself."""
+        self.inspect_key((namespace.id, WORKFLOW, workflow_id), run_id, look, waiter)
+
+    def inspect_key(self, key: Key, run_id: str, look: Look, waiter: Waiter | None) -> None:
+        def decide(shared: Shared, run: Run | None) -> Reply | Pending:
+            if run is None:
+                raise missing_run(key[2], run_id)
+            return look(shared.execution, run)
+
+        self.enter(Input(self, key, run_id, decide, waiter, starts=True))
+
+    def enter(self, item: Input) -> None:
+        """Take an input: decide it now, or when what it needs is in memory and those before it are done."""
+        if item.waiter is not None and (self.committer.full or self._poisoned):
+            if len(self._waiting) >= INPUTS_WAITING:
+                item.give_up(ResourceExhausted("the server is overloaded, please retry", _SYSTEM_OVERLOADED, 2))
+                return
+            self._waiting.append(item)
+            return
+        loaded = self.executions.get(item.key)
+        if loaded.inputs or loaded.blocked:
+            if len(loaded.inputs) >= INPUTS_PER_EXECUTION and item.waiter is not None:
+                item.give_up(ResourceExhausted("Workflow is busy.", _BUSY_WORKFLOW))
+                return
+            loaded.inputs.append(item)
+            return
+        if self.executions.has(loaded, item.run_id):
+            self._process(loaded, item)
+        else:
+            loaded.inputs.append(item)
+            self._pump(loaded)
+
+    def ready(self, item: Input) -> bool:
+        """Whether `enter` would decide this input at once; loads its execution if the store answers inline."""
+        loaded = self.executions.get(item.key)
+        if loaded.inputs or loaded.blocked:
+            return False
+        if self.executions.has(loaded, item.run_id):
+            return True
+        self._load(loaded, item.run_id)
+        return not loaded.blocked and not loaded.inputs and self.executions.has(loaded, item.run_id)
+
+    def _load(self, loaded: Loaded, run_id: str) -> None:
+        loaded.blocked = True
+
+        def came(failure: StoreFailed | None) -> None:
+            loaded.blocked = False
+            if failure is not None:
+                waiting, loaded.inputs = loaded.inputs, deque()
+                for item in waiting:
+                    item.give_up(Unavailable(str(failure)))
+                return
+            self._pump(loaded)
+
+        self.executions.load(loaded, run_id, came)
+
+    def _pump(self, loaded: Loaded) -> None:
+        """Decide what waits at an execution, in order, until something must be loaded."""
+        while loaded.inputs and not loaded.blocked:
+            item = loaded.inputs[0]
+            if loaded.dead:
+                loaded.inputs.popleft()
+                self.enter(item)
+            elif self.executions.has(loaded, item.run_id):
+                loaded.inputs.popleft()
+                self._process(loaded, item)
+            else:
+                self._load(loaded, item.run_id)
+
+    def _process(self, loaded: Loaded, item: Input) -> None:
+        """Decide one input."""
+        execution = loaded.execution
+        shared = Shared(
+            execution,
+            self.time.now(),
+            self.entropy,
+            self.limits,
+            [],
+            [],
+            item.loaded_events,
+            self._search_types(execution.namespace_id),
+            self.namespaces.names(),
+        )
+        item.attempts += 1
+        result: Reply | Outcome | Pending | None = None
+        try:
+            run = _run_of(execution, item.run_id)
+            if item.starts:
+                result = item.decide(shared, run)
+            elif run is None:
+                raise missing_run(execution.execution_id, item.run_id)
+            else:
+                turn = Turn(shared, run)
+                result = item.decide(turn)
+                finish(turn)
+        except Needs as needs:
+            item.attempts -= 1
+            self._fetch(loaded, item, needs)
+            return
+        except Stale:
+            pass
+        except PerdureError as error:
+            item.error = error
+            if shared.touched:
+                self._poison(loaded, item, error)
+                return
+        except Exception as error:
+            self.log.error("decision failed", exc_info=error, workflow_id=execution.execution_id)
+            item.error = Internal(repr(error))
+            self._poison(loaded, item, error)
+            return
+        if isinstance(result, Outcome):
+            item.reply = result.reply
+            item.error = result.error
+            item.committed = result.committed
+        elif result is not None:
+            item.reply = result
+        for run in shared.touched:
+            self.committer.add_run(loaded, run)
+        if isinstance(item, StartTask | Delivery | _Wake):
+            item.decided()
+        if shared.effects and item.error is None or shared.touched:
+            self._effects.extend((loaded, effect) for effect in shared.effects)
+        self.committer.follow(item, loaded.batch_no)
+        if self._effects and not self._carrying_out:
+            self._carry_out()
+
+    def _fetch(self, loaded: Loaded, item: Input, needs: Needs) -> None:
+        """Bring stored events that a turn needs, then decide it again; those behind it wait."""
+        loaded.blocked = True
+        run = needs.run
+
+        def came(events: list[Any]) -> None:
+            for event in events:
+                item.loaded_events[run.run_id, event.event_id] = event
+            loaded.blocked = False
+            self._pump(loaded)
+
+        loaded.inputs.appendleft(item)
+        self.histories.read_events(run, needs.event_ids, came)
+
+    def _carry_out(self) -> None:
+        """Effects in order; carrying one out may decide more inputs, whose effects join the line."""
+        self._carrying_out = True
+        try:
+            while self._effects:
+                loaded, effect = self._effects.popleft()
+                if isinstance(effect, OfferWorkflowTask):
+                    self.dispatch.offer_workflow_task(loaded, effect.run)
+                elif isinstance(effect, OfferActivityTask):
+                    self.dispatch.offer_activity_task(loaded, effect.run, effect.scheduled_event_id)
+                elif isinstance(effect, Send):
+                    self.mail.send(effect.message)
+                elif isinstance(effect, Closed):
+                    self._closed(loaded, effect.run)
+        finally:
+            self._carrying_out = False
+
+    def _closed(self, loaded: Loaded, run: Run) -> None:
+        if loaded.queries:
+            item = Input(self, loaded.key, run.run_id, lambda turn: PENDING)
+            item.committed = lambda: self.queries.unblock(loaded, run)
+            self.committer.follow(item, loaded.batch_no)
+
+    # ---- what went wrong
+    def _poison(self, loaded: Loaded, item: Input, error: BaseException) -> None:
+        """A decision failed half-way (a defect): its changes must not be written. The open batch is given up; all else that
+        was in it is decided again."""
+        self._effects.clear()
+        self._poisoned = True
+        self.committer.abandon(loaded)
+        item.waiter, waiter = None, item.waiter
+        if waiter is not None:
+            waiter.fail(item.error or Internal(repr(error)))
+
+    def _room(self) -> None:
+        """A batch was written: there is room for inputs that waited."""
+        self._poisoned = False
+        waiting = self._waiting
+        for _ in range(len(waiting)):
+            if self.committer.full or self._poisoned:
+                return
+            self.enter(waiting.popleft())
+
+    def _landed(self, added: list[int], deleted: list[int]) -> None:
+        self.matching.committed(added, deleted)
+
+    def _lost(self, added: list[int], deleted: list[int]) -> None:
+        for task, poller in self.matching.refused(added, deleted, self.monotonic.now()):
+            self.enter(StartTask(self, task, poller, stored=True))
+
+    # ---- timers
+    def _sealed(self, loaded: Loaded, run: Run, wake_at: int) -> None:
+        self.wakes.arm(loaded.key, run.run_id, wake_at)
+
+    def _wake(self, key: Key, run_id: str) -> None:
+        self.enter(_Wake(self, key, run_id))
+
+    # ---- reads with histories
+    def read_history(
+        self, run: Run, first_event_id: int, last_event_id: int, max_bytes: int, done: Callable[[bytes, int], None]
+    ) -> None:
+        self.histories.read(run, first_event_id, last_event_id, max_bytes, done)
+
+    def watch(self, run: Run, callback: Callable[[], None]) -> Callable[[], None]:
+        return self.histories.watch(run, callback)
+
+    def call_at(self, deadline: float, callback: Callable[[], None]) -> Alarm:
+        return self.alarms.at(deadline, callback)
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call back when all that was decided so far is durable."""
+        self.committer.follow(_Callback(callback), self.committer.newest_no)
+
+    def write_namespace(self, write: NamespaceWrite, waiter: Waiter, reply: Reply) -> None:
+        """Store a namespace's row and answer once it is durable."""
+        self.committer.add_namespace(write)
+        self.committer.follow(_Callback(lambda: waiter.finish(reply)), self.committer.newest_no)
+
+    # ---- tasks
+    def poll_workflow_task(
+        self,
+        namespace: Namespace,
+        queue: str,
+        sticky: bool,
+        normal_name: str,
+        poller: workflow_tasks.Poller,
+        call: Call,
+        worker_instance_key: str,
+    ) -> Reply | Pending:
+        return self.dispatch.poll(
+            (namespace.id, queue, WORKFLOW_QUEUE),
+            poller,
+            call,
+            normal_name=normal_name,
+            worker_instance_key=worker_instance_key,
+        )
+
+    def poll_activity_task(
+        self,
+        namespace: Namespace,
+        queue: str,
+        poller: workflow_tasks.Poller,
+        call: Call,
+        max_tasks_per_second: float | None,
+        worker_instance_key: str,
+    ) -> Reply | Pending:
+        return self.dispatch.poll(
+            (namespace.id, queue, ACTIVITY_QUEUE),
+            poller,
+            call,
+            worker_instance_key=worker_instance_key,
+            rate=max_tasks_per_second,
+        )
+
+    def complete_workflow_task(
+        self, namespace: Namespace, token: TaskToken, request: RespondWorkflowTaskCompletedRequest, call: Call
+    ) -> None:
+        """Decide a completion; the answer carries what goes back with it: the next task, eager activities."""
+        key = (namespace.id, WORKFLOW, token.execution_id)
+
+        def decide(turn: Turn) -> Outcome:
+            completed = completing.complete_workflow_task(turn, token, request)
+            if completed.failed is not None:
+                return Outcome(error=completed.failed)
+            run = turn.run
+            plain = completed.new_task is None and not completed.eager_activities and not completed.reset_history_event_id
+            loaded = self.executions.peek(key)
+            results = request.query_results if loaded is not None and loaded.queries else None
+            if plain and results is None:
+                return Outcome(_EMPTY_COMPLETION)
+
+            def committed() -> None:
+                if results is not None and loaded is not None:
+                    self.queries.results(loaded, run, results)
+                if not plain:
+                    self._answer_completion(completed, call)
+
+            return Outcome(_EMPTY_COMPLETION if plain else PENDING, committed=committed)
+
+        self.enter(Input(self, key, token.run_id, decide, call))
+
+    def _answer_completion(self, completed: completing.CompletedTask, call: Call) -> None:
+        response = RespondWorkflowTaskCompletedResponse()
+        for activity in completed.eager_activities:
+            response.activity_tasks.add().MergeFromString(activity.answer)
+        response.reset_history_event_id = completed.reset_history_event_id
+        started = completed.new_task
+        if started is None:
+            call.finish(response)
+            return
+        queries = self.queries.ride_along((started.namespace_id, WORKFLOW, started.workflow_id), started.run)
+
+        def ready(answer: bytes) -> None:
+            response.workflow_task.MergeFromString(answer)
+            call.finish(response)
+
+        self.histories.workflow_task_answer(started, queries, ready)
+
+    def shutdown_worker(
+        self, namespace_id: str, sticky_queue: str, worker_instance_key: str, kinds: list[int]
+    ) -> None:
+        self.dispatch.shutdown_worker(namespace_id, sticky_queue, worker_instance_key, kinds)
+
+    # ---- queries
+    def query(self, namespace: Namespace, workflow_id: str, run_id: str, request: QueryWorkflowRequest, call: Call) -> None:
+        self.queries.query((namespace.id, WORKFLOW, workflow_id), run_id, request, call)
+
+    def complete_query(self, token: TaskToken, request: RespondQueryTaskCompletedRequest) -> None:
+        self.queries.complete(token, request)
+
+    # ---- deletion
+    def delete_run(self, namespace: Namespace, workflow_id: str, run_id: str, waiter: Waiter, reply: Proto) -> None:
+        """Terminate the run if it is open, and forget it."""
+        from perdure.engine.closing import terminate
+
+        key = (namespace.id, WORKFLOW, workflow_id)
+
+        def decide(turn: Turn) -> Outcome:
+            run = turn.run
+            if run.running:
+                terminate(turn, "Delete workflow execution", None, "history-service")
+
+            def committed() -> None:
+                self._forget(key, run, waiter, reply)
+
+            return Outcome(PENDING, committed=committed)
+
+        self.enter(Input(self, key, run_id, decide, waiter))
+
+    def _forget(self, key: Key, run: Run, waiter: Waiter, reply: Proto) -> None:
+        self.committer.add_delete(RunDelete(key[0], key[1], key[2], run.run_id, run.run_no))
+        self.wakes.arm(key, run.run_id, 0)
+        loaded = self.executions.peek(key)
+        if loaded is not None:
+            execution = loaded.execution
+            execution.runs.pop(run.run_id, None)
+            loaded.tails.pop(run.run_id, None)
+            loaded.missing.add(run.run_id)
+            if execution.current is not None and execution.current.run_id == run.run_id:
+                execution.current = None
+                loaded.missing.add("")
+            self.committer.depend(loaded)
+        self.committer.follow(_Callback(lambda: waiter.finish(reply)), self.committer.newest_no)
+
+
+class _Callback:
+    """A follower that only wants to know. A refusal counts as "not now": the caller's deadline decides."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
+
+    def answer(self) -> None:
+        self._callback()
+
+    def refused(self) -> None:
+        self._callback()
+
+
+class _Wake(Input):
+    """A run may have something due."""
+
+    __slots__ = ("found",)
+
+    def __init__(self, runtime: Runtime, key: Key, run_id: str) -> None:
+        super().__init__(runtime, key, run_id, self._look)
+        self.found = False
+
+    def _look(self, turn: Turn) -> Pending:
+        self.found = waking.wake(turn)
+        if not self.found:
+            turn.touch()  # the stored wake-up was only a lower bound: write the real one
+        return PENDING
+
+    def decided(self) -> None:
+        if self.found and self.error is None:
+            again = _Wake(self.runtime, self.key, self.run_id)
+            again.decide = again.more
+            self.runtime.enter(again)
+
+    def more(self, turn: Turn) -> Pending:
+        """Others may be due at the same time; each is a turn of its own."""
+        self.found = waking.wake(turn)
+        return PENDING
+
+    def answer(self) -> None:
+        """Nobody waits for it; a run that was deleted meanwhile has nothing due."""
+
+    def give_up(self, error: PerdureError) -> None:
+        runtime = self.runtime
+        runtime.alarms.at(runtime.monotonic.now() + 1.0, lambda: runtime.enter(_Wake(runtime, self.key, self.run_id)))
+
+
+def _run_of(execution: Execution, run_id: str) -> Run | None:
+    if run_id:
+        return execution.runs.get(run_id)
+    current = execution.current
+    return None if current is None else execution.runs.get(current.run_id)
+
+
+def missing_run(workflow_id: str, run_id: str) -> NotFound:
+    """The reference's texts for a run that is not there."""
+    if not run_id:
+        return NotFound(f"workflow not found for ID: {workflow_id}")
+    return NotFound(f'workflow execution not found for workflow ID "{workflow_id}" and run ID "{run_id}"')
+

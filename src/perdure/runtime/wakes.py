@@ -1,0 +1,118 @@
+"""The timer loop: which runs are due, by one `wake_at` a run.
+
+Only wakes up to a horizon are in memory; later ones are found in the store when their time comes near, so a million runs asleep
+cost nothing. A heap entry holds if `armed` still says so: every write of a run re-arms it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+
+from perdure.clock import SECOND, Time
+from perdure.runtime.executions import Key
+from perdure.storage.store import Store
+
+WINDOW = 60 * SECOND
+PAGE = 1000
+
+
+class Wakes:
+    """`wake(key, run_id)` is called for each run when it is due."""
+
+    def __init__(self, store: Store, time: Time, wake: Callable[[Key, str], None]) -> None:
+        self._store = store
+        self._time = time
+        self._wake = wake
+        self._heap: list[tuple[int, str, Key]] = []
+        self._armed: dict[str, int] = {}
+        """Run ID to the wake time that holds, for those up to the horizon."""
+        self._horizon = 0
+        self._handle: asyncio.TimerHandle | None = None
+        self._handle_for = 0
+        self._running = False
+
+    def start(self) -> None:
+        self._running = True
+        self._load(0, self._time.now() + WINDOW)
+        self._schedule()
+
+    def stop(self) -> None:
+        self._running = False
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def arm(self, key: Key, run_id: str, wake_at: int) -> None:
+        """The run's earliest deadline is now `wake_at` (0: none)."""
+        if not wake_at or wake_at > self._horizon + WINDOW:  # WINDOW: the store may not have it when it is next read
+            self._armed.pop(run_id, None)
+            return
+        if self._armed.get(run_id) == wake_at:
+            return
+        self._armed[run_id] = wake_at
+        heapq.heappush(self._heap, (wake_at, run_id, key))
+        if self._running and (self._handle is None or wake_at < self._handle_for):
+            self._schedule()
+
+    def earliest(self) -> int | None:
+        """The next moment at which something is due, looked up in the store beyond the horizon if need be."""
+        self._drop_stale()
+        if self._heap:
+            return self._heap[0][0]
+        return self._store.next_wake(self._horizon)
+
+    def poke(self) -> None:
+        """The clock jumped: look again."""
+        if self._running:
+            self._schedule()
+
+    def _drop_stale(self) -> None:
+        heap = self._heap
+        while heap and self._armed.get(heap[0][1]) != heap[0][0]:
+            heapq.heappop(heap)
+
+    def _load(self, after: int, until: int) -> None:
+        """Bring wakes in (after, until] from the store. The horizon ends where a full page ends."""
+        limit = PAGE
+        while True:
+            due = self._store.due_runs(after, until, limit)
+            full = len(due) == limit
+            # Those at the last instant of a full page may be more than the page holds: it ends just before them.
+            horizon = due[-1].wake_at - 1 if full else until
+            if not full or horizon > after:
+                break
+            limit *= 2
+        for run in due:
+            if run.run_id not in self._armed:
+                self._armed[run.run_id] = run.wake_at
+                heapq.heappush(self._heap, (run.wake_at, run.run_id, (run.namespace_id, run.kind, run.execution_id)))
+        self._horizon = horizon
+
+    def _schedule(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._drop_stale()
+        now = self._time.now()
+        due = min(self._heap[0][0] if self._heap else self._horizon, self._horizon)
+        self._handle_for = due
+        delay = max(0, due - now) / SECOND
+        self._handle = asyncio.get_running_loop().call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        self._handle = None
+        now = self._time.now()
+        if now >= self._horizon:
+            self._load(self._horizon, now + WINDOW)
+        fired = 0
+        while fired < PAGE:
+            self._drop_stale()
+            if not self._heap or self._heap[0][0] > now:
+                break
+            _, run_id, key = heapq.heappop(self._heap)
+            del self._armed[run_id]
+            self._wake(key, run_id)
+            fired += 1
+        if self._running:
+            self._schedule()
