@@ -123,6 +123,11 @@ class MatchingMachine(RuleBasedStateMachine):
         else:
             self.serve(poller, task, slow)
 
+    @rule(queue=queues, pollers=st.integers(2, 6))
+    def workers_poll(self, queue: QueueKey, pollers: int) -> None:
+        for _ in range(pollers):
+            self.a_worker_polls(queue, slow=False)
+
     @precondition(lambda self: self.reads)
     @rule(data=st.data())
     def a_read_returns(self, data: st.DataObject) -> None:
@@ -212,6 +217,7 @@ class MatchingMachine(RuleBasedStateMachine):
         assert all(left.after is not None and (task.priority, task.task_no) > left.after for task in remaining)
         assert not self.matching.has_recent_poller(queue, self.now, 10.0)
 
+    @precondition(lambda self: self.number % 7 == 6)
     @rule()
     def the_server_crashes(self) -> None:
         self.matching = Matching(CAPACITY)

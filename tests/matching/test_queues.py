@@ -231,6 +231,39 @@ def test_an_urgent_task_pushes_the_last_one_out_of_memory() -> None:
     assert (stats.backlog_count, stats.overflow) == (2, True)
 
 
+def test_memory_pushes_nothing_out_while_rows_are_read() -> None:
+    matching = read(Matching(capacity=3))
+    matching.offer(task(1), 0.0)
+    for number in range(2, 5):
+        matching.offer(task(number, priority=4), 0.0)
+    matching.committed(range(1, 5), ())
+    for _ in range(2):
+        matching.poll(poller(), 0.0)
+    load = matching.begin_load(ORDERS)
+    assert load is not None
+    offer(matching, *(task(number, priority=1) for number in range(5, 8)))
+
+    matching.loaded(load, [task(4, priority=4)], True, 0.0)
+
+    assert take_all(matching) == [5, 6, 7], "task 3, pushed out now, is a row past the boundary again"
+    again = matching.begin_load(ORDERS)
+    assert again is not None
+    assert again.after < (4, 3)
+
+
+def test_a_withdrawal_refused_after_its_row_was_read_leaves_the_task_waiting() -> None:
+    matching = Matching()
+    matching.poll(poller(), 0.0)
+    matching.withdraw(ORDERS, 4)
+    load = matching.begin_load(ORDERS)
+    assert load is not None
+    matching.loaded(load, [task(4)], True, 0.0)
+
+    matches = matching.refused((), (4,), 0.0)
+
+    assert [found.task_no for found, _ in matches] == [4]
+
+
 def test_a_row_whose_deletion_is_not_durable_is_not_dispatched_again() -> None:
     matching = Matching()
     assert matching.poll(poller(), 0.0) is None

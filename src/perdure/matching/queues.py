@@ -41,6 +41,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
+from copy import copy
 from dataclasses import dataclass
 from typing import Final
 
@@ -279,15 +280,14 @@ class Matching:
     def loaded(self, load: Load, rows: Iterable[Task], complete: bool, now: float) -> list[Match]:
         """The rows of `load`, in order; `complete`: no rows follow them. Returns tasks for pollers that were parked.
 
-        Rows of a queue that was unloaded meanwhile are ignored.
+        If the queue was unloaded meanwhile they change nothing: it has no pollers, and a new queue reads for itself.
         """
         queue = load.target
         queue.backlog.loading = False
         matches: list[Match] = []
-        if self._queues.get(load.queue) is queue:
-            queue.backlog.add_rows(rows, complete)
-            while queue.line and (task := self._next(queue)) is not None:
-                matches.append((task, self._take_poller(queue, task, now)))
+        queue.backlog.add_rows(rows, complete)
+        while queue.line and (task := self._next(queue)) is not None:
+            matches.append((task, self._take_poller(queue, task, now)))
         self._loads -= 1
         if not self._loads:
             noted, self._noted = self._noted, []
@@ -325,7 +325,11 @@ class Matching:
         matches: list[Match] = []
         for task_no in deleted:
             task = self._departed.pop(task_no, None)
-            if task is not None and (poller := self.put_back(task, now)) is not None:
+            if task is None:
+                continue
+            task = copy(task)  # the withdrawn one may still be a hole in its lane, and must stay one
+            poller = self.put_back(task, now)
+            if poller is not None:
                 matches.append((task, poller))
         return matches
 
