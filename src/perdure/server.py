@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from perdure.api.registry import build_methods
 from perdure.clock import Entropy, Monotonic, SystemEntropy, SystemMonotonic, Time, WallTime
@@ -22,6 +22,9 @@ from perdure.transport.gate import Gate
 from perdure.transport.grpcio.server import GrpcServer, check_port_free
 from perdure.transport.interceptors import Interceptor, check_versions, intercepted
 from perdure.transport.versions import VersionCheck
+
+if TYPE_CHECKING:
+    from perdure.engine.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +185,52 @@ class Server:
 def compose_server(surroundings: Surroundings) -> Parts:
     """The real parts. Imported here: a server given other parts does not pay for the engine's imports."""
     from perdure.api.handlers import all_handlers
-    from perdure.runtime import Runtime
+    from perdure.runtime.runtime import Runtime
     from perdure.storage.sqlite import SqliteStore
 
     config = surroundings.config
     store = SqliteStore(config.db_filename, pragmas=config.pragmas)
-    runtime = Runtime(store, surroundings.time, surroundings.monotonic, surroundings.entropy, config)
+    runtime = Runtime(
+        store,
+        config,
+        surroundings.time,
+        surroundings.monotonic,
+        surroundings.entropy,
+        surroundings.log,
+        limits=limits_of(config.dynamic),
+        failed=surroundings.failed,
+    )
     return Parts(store, runtime, lambda: all_handlers(runtime))
+
+
+_LIMITS: Mapping[str, str] = {
+    "blob_size": "limit.blobSize.error",
+    "memo_size": "limit.memoSize.error",
+    "history_size": "limit.historySize.error",
+    "history_count": "limit.historyCount.error",
+    "history_size_suggest": "limit.historySize.suggestContinueAsNew",
+    "history_count_suggest": "limit.historyCount.suggestContinueAsNew",
+    "mutable_state_size": "limit.mutableStateSize.error",
+    "buffered_events": "history.maximumBufferedEventsBatch",
+    "buffered_bytes": "history.maximumBufferedEventsSizeInBytes",
+    "pending_activities": "limit.numPendingActivities.error",
+    "pending_children": "limit.numPendingChildExecutions.error",
+    "pending_signals": "limit.numPendingSignals.error",
+    "pending_cancels": "limit.numPendingCancelRequests.error",
+    "signals_per_run": "history.maximumSignalsPerExecution",
+    "id_length": "limit.maxIDLength",
+    "search_attribute_count": "frontend.searchAttributesNumberOfKeysLimit",
+    "search_attribute_value": "frontend.searchAttributesSizeOfValueLimit",
+    "search_attribute_total": "frontend.searchAttributesTotalSizeLimit",
+    "links_per_request": "frontend.maxLinksPerRequest",
+    "link_size": "frontend.linkMaxSize",
+}
+"""Which of the engine's limits the reference's settings change."""
+
+
+def limits_of(dynamic: DynamicConfig) -> Limits:
+    """The engine's limits: its defaults, unless a setting says otherwise. Raises ConfigError for what is no number."""
+    from perdure.engine.limits import Limits
+
+    defaults = Limits()
+    return Limits(**{field: dynamic.int(key, getattr(defaults, field)) for field, key in _LIMITS.items()})

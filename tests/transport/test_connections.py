@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -12,9 +13,11 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from perdure.api.call import PENDING, Call
-from perdure.errors import Unavailable
+from perdure.errors import NotFound, Unavailable
 from perdure.server import Server
 from perdure.storage.store import StoreFailed
 from perdure.transport.gate import NOT_READY, Gate
@@ -121,6 +124,23 @@ async def test_clients_of_other_ages_are_told(serve: Any, connect: Any, headers:
 
     assert (await call.code()).name == code
     assert await call.details() == text
+
+
+async def test_the_python_sdk_connects_and_its_errors_are_typed(serve: Any) -> None:
+    class Missing:
+        def DescribeWorkflowExecution(self, request: Any, call: Call) -> Any:
+            assert call.client_name == "temporal-python"
+            raise NotFound(f"workflow not found for ID: {request.execution.workflow_id}")
+
+    server = await serve(Missing())
+
+    client = await Client.connect(server.address)
+    with pytest.raises(RPCError) as failure:
+        await client.get_workflow_handle("w").describe()
+
+    assert failure.value.status is RPCStatusCode.NOT_FOUND
+    assert failure.value.message == "workflow not found for ID: w"
+    assert await client.service_client.check_health()
 
 
 async def test_the_version_check_can_be_switched_off(serve: Any, connect: Any) -> None:
@@ -244,8 +264,6 @@ async def test_a_call_that_never_ends_is_cut_off_after_the_grace(connect: Any) -
             return PENDING
 
     parked = asyncio.Event()
-    from dataclasses import replace
-
     composition = Composition([Stubborn()])
     server = Server(compose=composition)
     server.config = replace(server.config, drain_grace=0.05)

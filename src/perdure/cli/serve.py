@@ -109,7 +109,10 @@ def _on_signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
         stopped.set()
 
     for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, stop)
+        try:
+            loop.add_signal_handler(number, stop)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
     return stopped
 
 
