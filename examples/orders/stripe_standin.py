@@ -91,6 +91,12 @@ Params = dict[str, str]
 Handler = Callable[[sqlite3.Connection, Params], dict[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class PostedRequest:
+    key: str | None
+    replayed: bool
+
+
 class Books:
     """The stand-in's state. Each request is one transaction that holds the write lock from its start."""
 
@@ -127,6 +133,12 @@ class Books:
                 db.execute("rollback")
                 raise
             return answer
+
+    def requests(self) -> list[PostedRequest]:
+        """All that were answered, in order, also those answered from memory."""
+        with closing(self._connect()) as db:
+            rows = db.execute("select key, replayed from requests order by number").fetchall()
+        return [PostedRequest(row["key"], bool(row["replayed"])) for row in rows]
 
     @staticmethod
     def _answer(db: sqlite3.Connection, key: str | None, fingerprint: str, params: Params, handler: Handler) -> Answer:

@@ -106,16 +106,18 @@ class OrderWorkflow:
         except ActivityError as failure:
             await self._fail(str(failure.cause or failure))
             raise
+        if status is Status.ESCALATED:
+            await self._escalate(note)
         await self._end(status, note)
 
     async def _fail(self, note: str) -> None:
-        """A step failed for good. Undo what was done, ask a person to look, tell the customer."""
+        """A step failed for good. Undo what was done, tell the customer, ask a person to look."""
         try:
             await self._undo()
         except ActivityError as failure:
             note = f"{note}; and undoing it failed: {failure.cause or failure}"
-        await self._escalate(note)
         await self._end(Status.FAILED, note)
+        await self._escalate(note)
 
     async def _fulfil(self) -> tuple[Status, str]:
         """Take the order as far as it goes: its final status, and why."""
@@ -150,10 +152,7 @@ class OrderWorkflow:
             return Status.OUT_OF_STOCK, expected(failure, OutOfStockError)
         self._enter(Status.ALLOCATED)
 
-        await workflow.execute_activity_method(
-            OrderActivities.send_mail, Message(order.id, Mail.CONFIRMATION, order.email), **ACTIVITY
-        )
-        self._enter(Status.CONFIRMED)
+        self._enter(Status.CONFIRMED, await self._confirm())
         self._warehouse_told = True
         await workflow.execute_activity_method(
             OrderActivities.notify_warehouse, WarehouseNotice(order.id, Notice.PICK, order.lines), **ACTIVITY
@@ -163,25 +162,46 @@ class OrderWorkflow:
         try:
             await workflow.wait_condition(lambda: self._decision is not None, timeout=SHIPMENT_DEADLINE)
         except TimeoutError:
-            overdue = f"neither shipped nor cancelled within {SHIPMENT_DEADLINE.days} days"
-            await self._escalate(overdue)
-            return Status.ESCALATED, overdue
+            return Status.ESCALATED, f"neither shipped nor cancelled within {SHIPMENT_DEADLINE.days} days"
         if isinstance(self._decision, Cancellation):
             return Status.CANCELLED, self._decision.reason
         return Status.SHIPPED, ""
 
+    async def _confirm(self) -> str:
+        """Mail the customer; a note if that failed, for an order whose confirmation got lost is still an order."""
+        message = Message(self._order.id, Mail.CONFIRMATION, self._order.email)
+        try:
+            await workflow.execute_activity_method(OrderActivities.send_mail, message, **ACTIVITY)
+        except ActivityError as failure:
+            workflow.logger.error("no confirmation was sent: %s", failure.cause)
+            return f"no confirmation was sent: {failure.cause}"
+        return ""
+
     async def _undo(self) -> None:
-        """Compensate what was begun, newest first."""
-        order = self._order
+        """Compensate what was begun, newest first. One that fails does not keep the others from being tried."""
+        failures = []
+        for step in (self._stop_warehouse, self._release_stock, self._refund):
+            try:
+                await step()
+            except ActivityError as failure:
+                failures.append(failure)
+        if failures:
+            raise failures[0]
+
+    async def _stop_warehouse(self) -> None:
         if self._warehouse_told:
-            stop = WarehouseNotice(order.id, Notice.STOP, order.lines)
+            stop = WarehouseNotice(self._order.id, Notice.STOP, self._order.lines)
             await workflow.execute_activity_method(OrderActivities.notify_warehouse, stop, **ACTIVITY)
+
+    async def _release_stock(self) -> None:
         if self._allocation_begun and await workflow.execute_activity_method(
-            OrderActivities.release_stock, order.id, **ACTIVITY
+            OrderActivities.release_stock, self._order.id, **ACTIVITY
         ):
             self._enter(Status.RELEASED)
+
+    async def _refund(self) -> None:
         if self._charge_begun:
-            refund = Refund(order.id, self._payment_id)
+            refund = Refund(self._order.id, self._payment_id)
             self._refund_id = await workflow.execute_activity_method(OrderActivities.refund_payment, refund, **ACTIVITY)
             if self._refund_id is not None:
                 self._enter(Status.REFUNDED)
