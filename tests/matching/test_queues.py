@@ -368,3 +368,29 @@ def test_a_refused_batch_gives_back_the_tasks_it_would_have_deleted() -> None:
     matches = matching.refused((2,), (1, 2), 0.0)
 
     assert [(found.task_no, by) for found, by in matches] == [(1, parked)]
+
+
+def test_a_withdrawal_refused_leaves_the_task_waiting_once() -> None:
+    matching = read(Matching())
+    offer(matching, task(1), task(2), task(3))
+    matching.committed((1, 2, 3), ())
+    matching.withdraw(ORDERS, 2)
+
+    assert matching.refused((), (2,), 0.0) == []
+
+    assert take_all(matching) == [1, 2, 3]
+
+
+def test_a_commit_noted_during_a_read_lets_go_of_a_task_that_waits_again() -> None:
+    matching = Matching()
+    offer(matching, task(2))
+    matching.poll(poller(queue=STICKY), 0.0)
+    load = matching.begin_load(STICKY)
+    assert load is not None
+    matching.committed((2,), ())
+    matching.withdraw(ORDERS, 2)
+    matching.refused((), (2,), 0.0)
+
+    matching.loaded(load, [], True, 0.0)
+
+    assert matching.backlog_count(ORDERS) == 0, "its row is durable: memory need not hold it"

@@ -42,7 +42,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from perdure.matching.tasks import BEYOND, LOWEST_PRIORITY, OUT, WAITING, Task
+from perdure.matching.tasks import LOWEST_PRIORITY, Task
 
 TaskOrder = tuple[int, int]
 """(priority, task_no), the order of dispatch."""
@@ -82,12 +82,11 @@ class Backlog:
         """Add a waiting task. Returns False if it is past the boundary and will be read when its turn comes."""
         if self.overflow and (task.priority, task.task_no) > self.after:
             if task.task_no in self._unstored:
-                task.place = BEYOND
                 self.beyond[task.task_no] = task
             return False
         self._insert(task)
         self._trim()
-        return task.place == WAITING
+        return task.in_line
 
     def pop(self) -> Task | None:
         """Take the first task."""
@@ -96,8 +95,8 @@ class Backlog:
         for lane in self._lanes:
             while lane:
                 task = lane.popleft()
-                if task.place == WAITING:
-                    task.place = OUT
+                if task.in_line:
+                    task.in_line = False
                     del self.waiting[task.task_no]
                     return task
                 self._holes -= 1
@@ -107,14 +106,11 @@ class Backlog:
         """Forget a task, wherever it is in memory."""
         task = self.waiting.pop(task_no, None)
         if task is None:
-            task = self.beyond.pop(task_no, None)
-            if task is not None:
-                task.place = OUT
-            return task
-        task.place = OUT
+            return self.beyond.pop(task_no, None)
+        task.in_line = False
         self._holes += 1
         if self._holes > HOLES and self._holes > len(self.waiting):
-            self._lanes = [deque(kept for kept in lane if kept.place == WAITING) for lane in self._lanes]
+            self._lanes = [deque(kept for kept in lane if kept.in_line) for lane in self._lanes]
             self._holes = 0
         return task
 
@@ -144,7 +140,7 @@ class Backlog:
         self._trim()
 
     def oldest_created(self) -> int | None:
-        heads = (next((task.created for task in lane if task.place == WAITING), None) for lane in self._lanes)
+        heads = (next((task.created for task in lane if task.in_line), None) for lane in self._lanes)
         known = [created for created in heads if created is not None]
         known.extend(task.created for task in self.beyond.values())
         return min(known, default=None)
@@ -155,7 +151,7 @@ class Backlog:
     def __iter__(self) -> Iterator[Task]:
         """All tasks in memory, in the order of dispatch."""
         for lane in self._lanes:
-            yield from (task for task in lane if task.place == WAITING)
+            yield from (task for task in lane if task.in_line)
         yield from sorted(self.beyond.values(), key=_order)
 
     def _insert(self, task: Task) -> None:
@@ -170,7 +166,7 @@ class Backlog:
             lane.appendleft(task)
         else:
             lane.insert(bisect(lane, task_no, key=_number), task)
-        task.place = WAITING
+        task.in_line = True
         self.waiting[task_no] = task
 
     def _trim(self) -> None:
@@ -180,15 +176,14 @@ class Backlog:
             self.overflow = True
             self.after = (task.priority, task.task_no - 1)
             if task.task_no in self._unstored:
-                task.place = BEYOND
                 self.beyond[task.task_no] = task
 
     def _pop_last(self) -> Task:
         for lane in reversed(self._lanes):
             while lane:
                 task = lane.pop()
-                if task.place == WAITING:
-                    task.place = OUT
+                if task.in_line:
+                    task.in_line = False
                     del self.waiting[task.task_no]
                     return task
                 self._holes -= 1

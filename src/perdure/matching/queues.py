@@ -49,12 +49,10 @@ from perdure.matching.backlog import BEGINNING, Backlog, TaskOrder
 from perdure.matching.rates import Flow
 from perdure.matching.tasks import (
     ANSWERED,
-    BEYOND,
     CANCELLED,
     NEW,
     PARKED,
     RESERVED,
-    WAITING,
     Match,
     Poller,
     PollerHistory,
@@ -307,8 +305,9 @@ class Matching:
             return
         for task_no in added:
             task = self._unstored.pop(task_no, None)
-            if task is not None and task.place == BEYOND:
-                self._queues[task.queue].backlog.drop(task_no)
+            queue = self._queues.get(task.queue) if task is not None else None
+            if queue is not None:
+                queue.backlog.beyond.pop(task_no, None)
         for task_no in deleted:
             self._departed.pop(task_no, None)
 
@@ -319,8 +318,9 @@ class Matching:
         """
         for task_no in added:
             task = self._unstored.pop(task_no, None) or self._departed.get(task_no)
-            if task is not None and task.place in (WAITING, BEYOND):
-                self._queues[task.queue].backlog.drop(task_no)
+            queue = self._queues.get(task.queue) if task is not None else None
+            if queue is not None:
+                queue.backlog.drop(task_no)
             self._departed.pop(task_no, None)
         matches: list[Match] = []
         for task_no in deleted:

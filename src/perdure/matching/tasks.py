@@ -17,11 +17,6 @@ LOWEST_PRIORITY: Final = 5
 DEFAULT_RATE: Final = 100_000.0
 """What a poll that names no rate is listed with."""
 
-# Where a task is.
-OUT: Final = 0  # not waiting: new, taken, withdrawn, or known only as a row
-WAITING: Final = 1  # in memory, in line for dispatch
-BEYOND: Final = 2  # past the boundary, in memory only until its row is durable
-
 # Where a poller is.
 NEW: Final = 0
 PARKED: Final = 1
@@ -42,7 +37,7 @@ class Task:
         "created",
         "execution_id",
         "fairness_key",
-        "place",
+        "in_line",
         "priority",
         "query",
         "queue",
@@ -78,7 +73,7 @@ class Task:
         self.created = created
         self.query = query
         # ----
-        self.place: int = OUT
+        self.in_line = False  # waits in memory, before the boundary
 
     def __repr__(self) -> str:
         return f"Task({self.queue[1]!r}, no={self.task_no}, priority={self.priority}, run={self.run_id!r})"
