@@ -17,13 +17,11 @@ SUPPORTED_CLIENTS: Mapping[str, str] = {
     "temporal-java": "<2.0.0",
     "temporal-php": "<2.0.0",
     "temporal-typescript": "<2.0.0",
-    "temporal-python": "<2.0.0",
-    "temporal-dotnet": "<2.0.0",
-    "temporal-ruby": "<2.0.0",
     "temporal-cli": "<2.0.0",
     "temporal-server": "<2.0.0",
     "temporal-ui": "<3.0.0",
 }
+"""The reference's list. SDKs that are not on it (Python, .NET, Ruby) are let in whatever their version."""
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
 _COMPARISON = re.compile(r"\s*(>=|<=|!=|>|<|==|=)?\s*(\S+)")
