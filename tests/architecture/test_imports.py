@@ -19,7 +19,7 @@ SEAMS = {
 """Open to every package: typed failures, and the types (never the implementations) of time and entropy."""
 
 MAY_USE = {
-    "engine": {"perdure.engine"},
+    "engine": {"perdure.engine", "perdure.visibility.attributes"},
     "matching": {"perdure.matching", "perdure.engine"},
     "visibility": {"perdure.visibility"},
     "storage": {"perdure.storage", "perdure.visibility", "perdure.__version__"},

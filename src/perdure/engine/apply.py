@@ -55,8 +55,9 @@ def fold(events: Iterable[HistoryEvent]) -> Run:
 
 
 def is_null(payload: Payload) -> bool:
-    """Whether a memo or search attribute value means "remove": no data, `null` or `[]` (reference: engine 1.4)."""
-    return payload.data in (b"", b"null", b"[]")
+    """Whether a memo or search attribute value means "remove": no data, or `[]`. A JSON `null` is kept as it is (recorded:
+    upsert_search_attributes_and_memo)."""
+    return payload.data in (b"", b"[]")
 
 
 # ---- life cycle
@@ -108,6 +109,8 @@ def _started(run: Run, event: HistoryEvent) -> None:
         run.priority = a.priority.SerializeToString(deterministic=True)
         run.priority_key = a.priority.priority_key
         run.fairness_key = a.priority.fairness_key
+    if a.HasField("prev_auto_reset_points"):
+        run.reset_points = a.prev_auto_reset_points.SerializeToString(deterministic=True)
     run.changes.visibility = True
 
 
@@ -375,11 +378,17 @@ _APPLY: dict[int, Callable[[Run, HistoryEvent], None]] = {
         "start_child_workflow_execution_failed_event_attributes"
     ),
     _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED: _child_started,
-    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED: _child_ended("child_workflow_execution_completed_event_attributes"),
+    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED: _child_ended(
+        "child_workflow_execution_completed_event_attributes"
+    ),
     _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED: _child_ended("child_workflow_execution_failed_event_attributes"),
     _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED: _child_ended("child_workflow_execution_canceled_event_attributes"),
-    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT: _child_ended("child_workflow_execution_timed_out_event_attributes"),
-    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED: _child_ended("child_workflow_execution_terminated_event_attributes"),
+    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT: _child_ended(
+        "child_workflow_execution_timed_out_event_attributes"
+    ),
+    _E.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED: _child_ended(
+        "child_workflow_execution_terminated_event_attributes"
+    ),
     _E.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED: _external_initiated(
         SIGNAL, "signal_external_workflow_execution_initiated_event_attributes", True
     ),

@@ -21,7 +21,7 @@ RUNNING: Final = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
 class Fields:
     """A plain record whose slots are its stored fields, in order. New fields are appended with a default, never removed."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
     DEFAULTS: dict[str, Any] = {}
 
     def __init__(self, **values: Any) -> None:
@@ -520,6 +520,10 @@ class Run:
         that moved later or vanished needs no removal; one that moved earlier must be armed again."""
         if due:
             heapq.heappush(self.deadlines, (due, order, sort, key))
+
+    def disarm(self) -> tuple[int, int, int, str]:
+        """Take out the earliest entry: (due, order, sort, key)."""
+        return heapq.heappop(self.deadlines)
 
     # ---- a refused completion leaves no trace
     def snapshot(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.clock import Entropy
 from perdure.engine.apply import apply_event
-from perdure.engine.execution import Execution
+from perdure.engine.execution import Current, Execution
 from perdure.engine.limits import Limits
 from perdure.engine.messages import Message
 from perdure.engine.state import Run
@@ -115,7 +115,21 @@ class Shared:
 class Turn:
     """One input's decision about one run. Not used after `end`."""
 
-    __slots__ = ("effects", "entropy", "execution", "limits", "now", "run", "shared", "size_before", "unflushed")
+    __slots__ = (
+        "before",
+        "changed",
+        "effects",
+        "entropy",
+        "execution",
+        "limits",
+        "now",
+        "run",
+        "shared",
+        "size_before",
+        "task_held",
+        "task_wanted",
+        "unflushed",
+    )
 
     def __init__(self, shared: Shared, run: Run) -> None:
         self.shared = shared
@@ -128,6 +142,14 @@ class Turn:
         self.size_before = run.history_size
         """Bytes of history before this turn."""
         self.unflushed: list[HistoryEvent] = []
+        self.changed = False
+        self.task_held = False
+        """Several things come to pass at the same time: one workflow task hears of all."""
+        self.task_wanted = False
+        limits = shared.limits
+        near = run.history_size * 4 > limits.history_size * 3 or run.next_event_id * 4 > limits.history_count * 3
+        self.before: Mark | None = self.mark() if near else None
+        """The state before this turn, when it may turn out to be the one too many."""
 
     def beside(self, run: Run) -> Turn:
         """A turn on another run of the same execution, in the same transaction. The caller must `end` it."""
@@ -195,9 +217,7 @@ class Turn:
             if kind == _ACTIVITY_STARTED:
                 started[kind, event.activity_task_started_event_attributes.scheduled_event_id] = event_id
             elif kind == _CHILD_STARTED:
-                started[
-                    kind, event.child_workflow_execution_started_event_attributes.initiated_event_id
-                ] = event_id
+                started[kind, event.child_workflow_execution_started_event_attributes.initiated_event_id] = event_id
 
     def drop_buffer(self) -> None:
         """The run closes in this turn: what is still buffered never appears."""
@@ -213,8 +233,8 @@ class Turn:
     # ---- facts and effects
     def touch(self) -> None:
         """Something durable of the run moved, though perhaps no event says so."""
-        changes = self.run.changes
-        changes.changed = True
+        self.changed = True
+        self.run.changes.changed = True
         touched = self.shared.touched
         if not touched or (touched[-1] is not self.run and self.run not in touched):
             touched.append(self.run)
@@ -253,7 +273,12 @@ class Turn:
     # ---- back to a mark
     def mark(self) -> Mark:
         return Mark(
-            self.run.snapshot(), len(self.effects), list(self.shared.touched), list(self.unflushed), dict(self.execution.runs)
+            self.run.snapshot(),
+            len(self.effects),
+            list(self.shared.touched),
+            list(self.unflushed),
+            dict(self.execution.runs),
+            self.execution.current,
         )
 
     def back(self, mark: Mark) -> None:
@@ -263,6 +288,7 @@ class Turn:
         self.shared.touched[:] = mark.touched
         self.unflushed = mark.unflushed
         self.execution.runs = mark.runs
+        self.execution.current = mark.current
 
     def end(self) -> None:
         """Close the turn: flush unless a workflow task is started, else keep the new buffered events for its end."""
@@ -275,7 +301,7 @@ class Turn:
                 run.buffered.extend(e.SerializeToString(deterministic=True) for e in self.unflushed)
                 run.changes.items.add((_BUFFERED_SORT, ""))
                 self.unflushed = []
-        if run.changes.changed:
+        if self.changed:
             run.state_transitions += 1
 
 
@@ -286,6 +312,7 @@ class Mark:
     touched: list[Run]
     unflushed: list[HistoryEvent]
     runs: dict[str, Run]
+    current: Current | None
 
 
 _BUFFERED_SORT = 6

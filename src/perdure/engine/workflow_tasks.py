@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from temporalio.api.common.v1 import WorkerVersionStamp
 from temporalio.api.enums.v1 import EventType, SuggestContinueAsNewReason, TaskQueueKind
 from temporalio.api.history.v1 import HistoryEvent
 
@@ -76,6 +75,9 @@ def schedule_workflow_task(turn: Turn, *, break_backoff: bool = False, offer: bo
     if run.workflow_task is not None or not run.running:
         return
     if (run.backoff_until or run.awaits_parent) and not break_backoff:
+        return
+    if turn.task_held:
+        turn.task_wanted = True
         return
     if run.workflow_task_attempt > 1 and (run.buffered or turn.has_unflushed):
         run.workflow_task_attempt = 1  # with something new to see, it is a task of its own, not a repetition
@@ -180,7 +182,7 @@ def start_workflow_task(turn: Turn, scheduled_event_id: int, stamp: int, poller:
     started.suggest_continue_as_new = bool(reasons)
     started.suggest_reasons = reasons
     started.force_closing = run.close_attempted
-    return _answer(run, started, poller.sticky)
+    return answer_of(run, started, poller.sticky)
 
 
 def _suggest_continue_as_new(turn: Turn, size: int) -> list[int]:
@@ -205,7 +207,8 @@ def _fill_started(event: HistoryEvent, scheduled_event_id: int, poller: Poller, 
         attributes.worker_version.MergeFromString(poller.worker_version)
 
 
-def _answer(run: Run, task: WorkflowTask, sticky: bool) -> StartedWorkflowTask:
+def answer_of(run: Run, task: WorkflowTask, sticky: bool) -> StartedWorkflowTask:
+    """What the poller of the started task gets; `sticky`: it holds the history up to its last completion."""
     token = TaskToken(
         run.namespace_id,
         run.workflow_id,
@@ -330,7 +333,7 @@ def reissue_workflow_task(turn: Turn, token: TaskToken) -> StartedWorkflowTask |
     task = task.replace(stamp=turn.next_stamp())
     turn.run.workflow_task = task
     turn.touch()
-    return _answer(turn.run, task, task.sticky and task.queue == turn.run.sticky_queue)
+    return answer_of(turn.run, task, task.sticky and task.queue == turn.run.sticky_queue)
 
 
 def sticky_unavailable(turn: Turn, stamp: int) -> None:
@@ -375,7 +378,3 @@ def deadline(task: WorkflowTask) -> int:
     if task.schedule_to_start:
         return task.scheduled_at + task.schedule_to_start
     return 0
-
-
-def worker_version_of(stamp: WorkerVersionStamp) -> bytes:
-    return stamp.SerializeToString(deterministic=True)

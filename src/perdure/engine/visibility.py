@@ -1,0 +1,67 @@
+"""What list and count see of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from temporalio.api.common.v1 import Payload, SearchAttributes
+
+from perdure.engine.state import Run
+
+
+@dataclass(slots=True)
+class VisibilityRow:
+    """`memo` and `search_attributes` are serialised messages; times microseconds since 1970."""
+
+    workflow_id: str
+    run_id: str
+    workflow_type: str
+    status: int
+    start_time: int
+    execution_time: int
+    close_time: int | None
+    task_queue: str
+    parent_workflow_id: str
+    parent_run_id: str
+    root_workflow_id: str
+    root_run_id: str
+    history_length: int
+    history_size: int
+    state_transitions: int
+    memo: bytes
+    search_attributes: bytes
+
+
+def visibility_row_fields(run: Run) -> VisibilityRow:
+    parent = run.parent
+    return VisibilityRow(
+        workflow_id=run.workflow_id,
+        run_id=run.run_id,
+        workflow_type=run.workflow_type,
+        status=run.status,
+        start_time=run.started_at,
+        execution_time=run.execution_at,
+        close_time=None if run.running else run.closed_at,
+        task_queue=run.task_queue,
+        parent_workflow_id="" if parent is None else parent.workflow_id,
+        parent_run_id="" if parent is None else parent.run_id,
+        root_workflow_id=run.root_workflow_id,
+        root_run_id=run.root_run_id,
+        history_length=run.history_length,
+        history_size=run.history_size,
+        state_transitions=run.state_transitions,
+        memo=run.memo,
+        search_attributes=_search_attributes(run),
+    )
+
+
+def _search_attributes(run: Run) -> bytes:
+    """Those that have a value: a JSON null is kept by the run and shown by describe, but is no value to list or find."""
+    if not run.search_attributes:
+        return b""
+    attributes = SearchAttributes()
+    for name, blob in run.search_attributes.items():
+        value = Payload.FromString(blob)
+        if value.data != b"null":
+            attributes.indexed_fields[name].CopyFrom(value)
+    return attributes.SerializeToString(deterministic=True)

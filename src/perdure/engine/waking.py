@@ -1,0 +1,122 @@
+"""Time has come: the earliest of a run's deadlines, carried out in a turn of its own.
+
+`run.deadlines` is a heap of hints. Whether one still holds is asked of the state when it comes up, so what moved later or
+vanished costs nothing until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from perdure.engine import activity_deadlines, timers, workflow_tasks
+from perdure.engine.closing import time_out_run
+from perdure.engine.failing import time_out_workflow_task
+from perdure.engine.state import ACTIVITY, BACKOFF, RUN, TIMER, WORKFLOW_TASK, Run
+from perdure.engine.turn import Turn
+from perdure.engine.workflow_tasks import schedule_workflow_task
+
+RUN_ORDER = 1 << 62
+"""What else is due at the same moment comes to pass before the run's own time is over."""
+
+
+def arm_all(run: Run) -> None:
+    """Fill the heap of a loaded run."""
+    if not run.running:
+        return
+    run.arm(run.backoff_until, 0, BACKOFF)
+    run.arm(run.run_expires_at, RUN_ORDER, RUN)
+    if run.workflow_task is not None:
+        run.arm(workflow_tasks.deadline(run.workflow_task), 0, WORKFLOW_TASK)
+    for timer in run.timers.values():
+        run.arm(timer.due, timer.started_event_id, TIMER, timer.timer_id)
+    for activity in run.activities.values():
+        due = activity_deadlines.next_deadline(run, activity)
+        run.arm(due, activity.scheduled_event_id, ACTIVITY, str(activity.scheduled_event_id))
+
+
+def next_deadline(run: Run) -> int:
+    """When something of the run is due, in microseconds since 1970; 0: never."""
+    if not run.running:
+        return 0
+    while run.deadlines:
+        due, order, sort, key = run.deadlines[0]
+        real = _due(run, sort, key)
+        if real == due:
+            return due
+        run.disarm()
+        if real > due:
+            run.arm(real, order, sort, key)
+    return 0
+
+
+def _due(run: Run, sort: int, key: str) -> int:
+    if sort == TIMER:
+        timer = run.timers.get(key)
+        return 0 if timer is None else timer.due
+    if sort == ACTIVITY:
+        activity = run.activities.get(int(key))
+        return 0 if activity is None else activity_deadlines.next_deadline(run, activity)
+    if sort == WORKFLOW_TASK:
+        return 0 if run.workflow_task is None else workflow_tasks.deadline(run.workflow_task)
+    return run.run_expires_at if sort == RUN else run.backoff_until
+
+
+def wake(turn: Turn) -> bool:
+    """Carry out what is due earliest, and with it what fell due in the same way right after. False when nothing is due.
+
+    Raises Needs (nothing was done then).
+    """
+    run = turn.run
+    due = next_deadline(run)
+    if not due or due > turn.now:
+        return False
+    entry = run.disarm()
+    _, _, sort, key = entry
+    try:
+        if sort == ACTIVITY:
+            _activities(turn, key)
+        elif sort == TIMER:
+            timers.fire(turn, run.timers[key])
+        else:
+            _WAKE[sort](turn)
+    except BaseException:
+        run.arm(*entry)
+        raise
+    return True
+
+
+def _activities(turn: Turn, key: str) -> None:
+    """The activities that are due with nothing else between; the workflow hears of all their ends in one task."""
+    run = turn.run
+    turn.task_held = True
+    _activity(turn, key)
+    while (due := next_deadline(run)) and due <= turn.now and run.deadlines[0][2] == ACTIVITY:
+        _activity(turn, run.disarm()[3])
+    turn.task_held = False
+    if turn.task_wanted:
+        schedule_workflow_task(turn)
+
+
+def _activity(turn: Turn, key: str) -> None:
+    run = turn.run
+    activity_deadlines.on_deadline(turn, run.activities[int(key)])
+    activity = run.activities.get(int(key))
+    if activity is not None:
+        run.arm(activity_deadlines.next_deadline(run, activity), activity.scheduled_event_id, ACTIVITY, key)
+
+
+def _first_task(turn: Turn) -> None:
+    """The back-off is over; a child's first task still waits until its parent knows of it."""
+    run = turn.run
+    if run.awaits_parent:
+        run.backoff_until = 0
+        turn.touch()
+        return
+    schedule_workflow_task(turn, break_backoff=True)
+
+
+_WAKE: dict[int, Callable[[Turn], None]] = {
+    WORKFLOW_TASK: time_out_workflow_task,
+    RUN: time_out_run,
+    BACKOFF: _first_task,
+}
