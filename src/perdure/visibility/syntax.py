@@ -90,7 +90,8 @@ def read(text: str) -> Written:
             raise _malformed(text, len(text), "") from None
         raise _malformed(text, error.token.end_pos or len(text), str(error.token)) from None
     except UnexpectedCharacters as error:
-        raise _malformed(text, error.pos_in_stream + 1, "") from None
+        position: Any = error.pos_in_stream  # declared as None in lark, always set by its lexers
+        raise _malformed(text, position + 1, "") from None
     except UnexpectedEOF:
         raise _malformed(text, len(text), "") from None
 

@@ -1,0 +1,334 @@
+"""What every store promises, on each of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from perdure.errors import InvalidArgument
+from perdure.storage.store import ItemWrite, NamespaceWrite, Refused, RunDelete, Store
+from perdure.visibility.parser import EVERYTHING, parse
+from tests.storage.rows import (
+    NAMESPACE,
+    NOON,
+    WORKFLOW,
+    answer,
+    batch,
+    current,
+    events,
+    execution,
+    loaded,
+    message,
+    outcome,
+    outcomes,
+    run,
+    run_id,
+    swept,
+    task,
+    written,
+)
+
+
+async def test_a_run_is_found_by_its_pointer_and_by_its_id(store: Store) -> None:
+    await written(store, runs=[run(1, request_ids=[("start", 1, 1)])], currents=[current(1)])
+
+    by_pointer, by_id = await loaded(store, 1), await loaded(store, 1, run_id(1))
+
+    assert by_pointer == by_id
+    assert by_pointer.current == current(1)
+    assert by_pointer.run is not None
+    assert (by_pointer.run.version, by_pointer.run.core) == (1, b"core 1")
+    assert by_pointer.run.request_ids == [("start", 1, 1)]
+
+
+async def test_an_unknown_execution_has_neither_pointer_nor_run(store: Store) -> None:
+    stored = await loaded(store, 1)
+
+    assert stored.current is None
+    assert stored.run is None
+
+
+async def test_an_old_run_is_loaded_beside_the_pointer_to_the_latest(store: Store) -> None:
+    later = run(2, execution_id="order-1")
+    await written(store, runs=[run(1), later], currents=[current(2, execution_id="order-1")])
+
+    stored = await loaded(store, 1, run_id(1))
+
+    assert stored.current is not None
+    assert stored.current.run_no == 2
+    assert stored.run is not None
+    assert stored.run.run_no == 1
+
+
+async def test_a_run_moves_one_version_a_commit(store: Store) -> None:
+    await written(store, runs=[run(1)], currents=[current(1)])
+
+    await written(store, runs=[run(1, version=2)])
+
+    stored = (await loaded(store, 1)).run
+    assert stored is not None
+    assert (stored.version, stored.core) == (2, b"core 2")
+
+
+async def test_a_missed_version_refuses_the_whole_batch_and_names_the_run(store: Store) -> None:
+    await written(store, runs=[run(1), run(2)], currents=[current(1), current(2)])
+
+    refused = await outcome(
+        store, batch(runs=[run(1, version=2), run(2, version=5)], tasks=[task(1)], meta={"skew": b"1"})
+    )
+
+    assert isinstance(refused, Refused)
+    assert list(refused.run_nos) == [2]
+    untouched = (await loaded(store, 1)).run
+    assert untouched is not None
+    assert untouched.version == 1
+    assert store.count_tasks(NAMESPACE, "orders", 1) == 0
+    assert store.load_meta() == {}
+
+
+async def test_a_run_that_exists_cannot_start_again(store: Store) -> None:
+    await written(store, runs=[run(1)])
+
+    refused = await outcome(store, batch(runs=[run(2), run(1)]))
+
+    assert isinstance(refused, Refused)
+    assert list(refused.run_nos) == [1]
+    assert (await loaded(store, 2, run_id(2))).run is None
+
+
+async def test_batches_behind_a_refused_one_are_written_in_order(store: Store) -> None:
+    results = await outcomes(
+        store,
+        batch(runs=[run(1)], currents=[current(1)]),
+        batch(runs=[run(1, version=9)]),
+        batch(runs=[run(1, version=2)]),
+        batch(runs=[run(1, version=3)]),
+    )
+
+    assert [type(result) for result in results] == [type(None), Refused, type(None), type(None)]
+    stored = (await loaded(store, 1)).run
+    assert stored is not None
+    assert stored.version == 3
+
+
+async def test_the_same_events_are_never_written_twice(store: Store) -> None:
+    await written(store, runs=[run(1, history=events(1, 3))])
+
+    refused = await outcome(store, batch(runs=[run(1, version=2, history=events(1, 3))]))
+
+    assert isinstance(refused, Refused)
+    assert await answer(store.read_history, 1, 1, 99, 10_000) == [events(1, 3)]
+
+
+async def test_items_come_and_go_one_by_one(store: Store) -> None:
+    await written(
+        store,
+        runs=[run(1, items=[ItemWrite(1, "a", b"1"), ItemWrite(1, "b", b"2"), ItemWrite(2, "a", b"3")])],
+        currents=[current(1)],
+    )
+
+    await written(store, runs=[run(1, version=2, items=[ItemWrite(1, "a", None), ItemWrite(1, "b", b"4")])])
+
+    stored = (await loaded(store, 1)).run
+    assert stored is not None
+    assert stored.items == [(1, "b", b"4"), (2, "a", b"3")]
+
+
+@pytest.fixture
+async def history(store: Store) -> Store:
+    await written(store, runs=[run(1, history=events(1, 3)), run(2, history=events(1, 9))])
+    await written(store, runs=[run(1, version=2, history=events(4, 4))])
+    await written(store, runs=[run(1, version=3, history=events(5, 8))])
+    return store
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [(1, 99, [1, 4, 5]), (2, 4, [1, 4]), (4, 4, [4]), (5, 6, [5]), (9, 99, []), (1, 1, [1])],
+)
+async def test_history_comes_in_whole_batches(history: Store, first: int, last: int, expected: list[int]) -> None:
+    batches = await answer(history.read_history, 1, first, last, 10_000)
+
+    assert [each.first_event_id for each in batches] == expected
+
+
+async def test_a_page_of_history_holds_at_least_one_batch(history: Store) -> None:
+    assert [b.first_event_id for b in await answer(history.read_history, 1, 1, 99, 1)] == [1]
+    assert [b.first_event_id for b in await answer(history.read_history, 1, 1, 99, 30)] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("last", "events_wanted", "expected"), [(8, 1, [5]), (8, 5, [5, 4]), (8, 99, [5, 4, 1]), (4, 1, [4]), (2, 9, [1])]
+)
+async def test_history_reads_backwards(history: Store, last: int, events_wanted: int, expected: list[int]) -> None:
+    batches = await answer(history.read_history_reverse, 1, last, events_wanted)
+
+    assert [each.first_event_id for each in batches] == expected
+
+
+async def test_tasks_wait_in_order_of_priority_then_number(store: Store) -> None:
+    await written(
+        store,
+        tasks=[task(1), task(2, priority=1), task(3), task(4, queue="other"), task(5, kind=2)],
+    )
+
+    first = store.load_tasks(NAMESPACE, "orders", 1, (0, 0), 2)
+    rest = store.load_tasks(NAMESPACE, "orders", 1, (first[-1].priority, first[-1].task_no), 9)
+
+    assert [each.task_no for each in first + rest] == [2, 1, 3]
+    assert first[1] == task(1)
+    assert store.count_tasks(NAMESPACE, "orders", 1) == 3
+
+
+async def test_a_task_that_is_done_is_gone(store: Store) -> None:
+    await written(store, tasks=[task(1), task(2)])
+
+    await written(store, tasks=[task(3)], done_tasks=[1, 3])
+
+    assert [each.task_no for each in store.load_tasks(NAMESPACE, "orders", 1, (0, 0), 9)] == [2]
+
+
+async def test_messages_keep_their_order_until_delivered(store: Store) -> None:
+    await written(store, outbox=[message(1), message(2), message(3)])
+    await written(store, delivered=[2])
+
+    assert store.load_outbox(0, 9) == [message(1), message(3)]
+    assert store.load_outbox(1, 9) == [message(3)]
+
+
+async def test_due_runs_come_earliest_first(store: Store) -> None:
+    await written(store, runs=[run(1, wake_at=30), run(2, wake_at=10), run(3), run(4, wake_at=20)])
+    await written(store, runs=[run(1, version=2, wake_at=15), run(4, version=2, wake_at=None)])
+
+    assert [due.execution_id for due in store.due_runs(0, 20, 9)] == ["order-2", "order-1"]
+    assert [due.execution_id for due in store.due_runs(10, 20, 9)] == ["order-1"]
+    assert store.due_runs(0, 9, 9) == []
+    assert (store.next_wake(0), store.next_wake(10), store.next_wake(15)) == (10, 15, None)
+
+
+async def test_namespaces_are_put_and_deleted(store: Store) -> None:
+    await written(store, namespaces=[NamespaceWrite("1", "b", b"x"), NamespaceWrite("2", "a", b"y")])
+    await written(store, namespaces=[NamespaceWrite("1", "b", b"z"), NamespaceWrite("2", "a", b"", deleted=True)])
+
+    assert store.load_namespaces() == [NamespaceWrite("1", "b", b"z")]
+
+
+async def test_the_highest_numbers_outlive_their_rows(store: Store) -> None:
+    assert store.high_water() == (0, 0, 0, 0)
+    await written(store, runs=[run(6)])
+    last = batch(runs=[run(7)], tasks=[task(8)], outbox=[message(9)])
+    assert await outcome(store, last) is None
+    await written(store, done_tasks=[8], delivered=[9], run_deletes=[RunDelete(NAMESPACE, WORKFLOW, "x", run_id(7), 7)])
+
+    assert store.high_water() == (last.number + 1, 7, 8, 9)
+
+
+# ---- deleting
+
+
+async def test_a_deleted_run_is_unknown_at_once_and_its_rows_go_piece_by_piece(store: Store) -> None:
+    values = [("CustomKeyword", 2, "x")]
+    await written(
+        store,
+        runs=[run(1, wake_at=5, history=events(1, 3), items=[ItemWrite(1, "a", b"1")], request_ids=[("r", 1, 1)])],
+        currents=[current(1)],
+        visibility=[execution(1, values=values)],
+    )
+    await written(store, runs=[run(1, version=2, history=events(4, 5))])
+
+    await written(store, run_deletes=[RunDelete(NAMESPACE, WORKFLOW, "order-1", run_id(1), 1)])
+
+    assert (await loaded(store, 1)).current is None
+    assert (await loaded(store, 1, run_id(1))).run is None
+    assert store.due_runs(0, 99, 9) == []
+    assert await store.list_executions(NAMESPACE, EVERYTHING, 9, b"") == ([], b"")
+    assert await store.count_executions(NAMESPACE, EVERYTHING) == [(None, 0)]
+    # Two history rows, an item, a request ID, and the tombstone.
+    assert [await swept(store, 2), await swept(store, 2), await swept(store, 2), await swept(store, 2)] == [2, 2, 1, 0]
+    assert await answer(store.read_history, 1, 1, 99, 10_000) == []
+
+
+async def test_deleting_an_old_run_keeps_the_pointer_to_the_latest(store: Store) -> None:
+    await written(store, runs=[run(1), run(2, execution_id="order-1")], currents=[current(2, execution_id="order-1")])
+
+    await written(store, run_deletes=[RunDelete(NAMESPACE, WORKFLOW, "order-1", run_id(1), 1)])
+
+    assert (await loaded(store, 1)).current is not None
+
+
+# ---- visibility
+
+
+async def test_lists_show_open_runs_first_then_the_last_closed(store: Store) -> None:
+    closed = [execution(n, status=2, close_time=NOON + 100 - n) for n in (1, 2)]
+    await written(store, visibility=[*closed, execution(3), execution(4)])
+
+    rows, token = await store.list_executions(NAMESPACE, EVERYTHING, 9, b"")
+
+    assert rows == [execution(4), execution(3), *closed]
+    assert token == b""
+
+
+async def test_pages_follow_each_other_without_gap_or_repeat(store: Store) -> None:
+    # Same times, so that only the run ID tells the rows apart.
+    rows = [execution(n, start_time=NOON, close_time=NOON if n > 3 else None) for n in range(1, 8)]
+    await written(store, visibility=rows)
+
+    seen, token, sizes = [], b"", []
+    while True:
+        page, token = await store.list_executions(NAMESPACE, EVERYTHING, 3, token)
+        seen += page
+        sizes.append(len(page))
+        if not token:
+            break
+
+    assert seen == rows
+    assert sizes == [3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    "token", [b"x", b"garbage that is long enough", b"\x01" + bytes(16), b"\x01" + bytes(16) + b"\xff"]
+)
+async def test_a_foreign_page_token_is_refused(store: Store, token: bytes) -> None:
+    with pytest.raises(InvalidArgument):
+        await store.list_executions(NAMESPACE, EVERYTHING, 3, token)
+
+
+async def test_a_closed_run_replaces_its_row_values_and_counts(store: Store) -> None:
+    custom = {"CustomKeyword": 2}
+    await written(store, visibility=[execution(1, values=[("CustomKeyword", 2, "old")]), execution(2)])
+
+    closed = execution(1, status=2, close_time=NOON + 50, history_length=5, values=[("CustomKeyword", 2, "new")])
+    await written(store, visibility=[replace(closed, status=1), closed])
+
+    rows, _ = await store.list_executions(NAMESPACE, parse("CustomKeyword = 'new'", custom), 9, b"")
+    assert rows == [replace(closed, values=())]
+    assert await store.count_executions(NAMESPACE, parse("CustomKeyword = 'old'", custom)) == [(None, 0)]
+    assert await store.count_executions(NAMESPACE, EVERYTHING, "ExecutionStatus") == [(1, 1), (2, 1)]
+    assert await store.count_executions(NAMESPACE, parse("ExecutionStatus = 'Completed'", {})) == [(None, 1)]
+    assert await store.count_executions(
+        NAMESPACE, parse("WorkflowType = 'Order' GROUP BY ExecutionStatus", {}, counting=True)
+    ) == [(1, 1), (2, 1)]
+
+
+async def test_system_divisions_are_hidden_unless_asked_for(store: Store) -> None:
+    await written(store, visibility=[execution(1), execution(2, division="TemporalScheduler")])
+
+    async def seen(text: str) -> int:
+        query = parse(text, {})
+        rows, _ = await store.list_executions(NAMESPACE, query, 9, b"")
+        assert await store.count_executions(NAMESPACE, query) == [(None, len(rows))]
+        return len(rows)
+
+    assert await seen("") == 1
+    assert await seen("WorkflowType = 'Order'") == 1
+    assert await seen("TemporalNamespaceDivision = 'TemporalScheduler'") == 1
+    assert await seen("TemporalNamespaceDivision IS NULL OR TemporalNamespaceDivision IS NOT NULL") == 2
+
+
+async def test_namespaces_do_not_see_each_other(store: Store) -> None:
+    await written(store, visibility=[execution(1), execution(2, namespace_id="other")])
+
+    assert await store.count_executions("other", EVERYTHING) == [(None, 1)]
+    assert [row.run_id for row in (await store.list_executions("other", EVERYTHING, 9, b""))[0]] == [run_id(2)]
