@@ -378,7 +378,7 @@ def test_a_withdrawal_refused_leaves_the_task_waiting_once() -> None:
 
     assert matching.refused((), (2,), 0.0) == []
 
-    assert take_all(matching) == [1, 2, 3]
+    assert [each.task_no for each in matching.unload(ORDERS, 0.0).tasks] == [1, 2, 3]
 
 
 def test_a_commit_noted_during_a_read_lets_go_of_a_task_that_waits_again() -> None:
