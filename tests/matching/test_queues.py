@@ -394,3 +394,13 @@ def test_a_commit_noted_during_a_read_lets_go_of_a_task_that_waits_again() -> No
     matching.loaded(load, [], True, 0.0)
 
     assert matching.backlog_count(ORDERS) == 0, "its row is durable: memory need not hold it"
+
+
+def test_at_shutdown_all_parked_polls_end() -> None:
+    matching = Matching()
+    first, second = poller(), poller(queue=STICKY)
+    park(matching, first, second)
+
+    assert matching.cancel_all(1.0) == [first, second]
+
+    assert matching.reserve(task(1), 1.0) is None

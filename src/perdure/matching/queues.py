@@ -62,6 +62,8 @@ from perdure.matching.tasks import (
     Task,
 )
 
+__all__ = ["Load", "Match", "Matching", "Poller", "PollerInfo", "QueueKey", "QueueStats", "Task", "Unloaded"]
+
 CAPACITY: Final = 1_000
 HISTORY_SECONDS: Final = 300.0
 HISTORY_LIMIT: Final = 1_000
@@ -190,6 +192,13 @@ class Matching:
             for poller in queue.line
             if poller.worker_instance_key == worker_instance_key
         ]
+        for poller in gone:
+            self.cancel(poller, now)
+        return gone
+
+    def cancel_all(self, now: float) -> list[Poller]:
+        """The server shuts down: all parked polls, now cancelled, to be answered empty."""
+        gone = [poller for queue in self._queues.values() for poller in queue.line]
         for poller in gone:
             self.cancel(poller, now)
         return gone
