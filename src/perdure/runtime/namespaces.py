@@ -1,12 +1,12 @@
 """Namespaces: all of them in memory, by name and by ID; their rows are written through the runtime.
 
-A change is decided here at once and answered once its row is durable, like any other state. Rows are msgpack maps with a
-format version; entries that this release does not know are kept as they are.
+A change is decided here at once and answered once its row is durable, like any other state. Rows are msgpack maps with
+a format version; entries that this release does not know are kept as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -18,6 +18,7 @@ from perdure.engine.limits import Limits
 from perdure.engine.tokens import TaskToken, decode_token
 from perdure.errors import InvalidArgument, NamespaceInvalidState, NamespaceNotFound
 from perdure.storage.store import NamespaceWrite
+from perdure.visibility.attributes import PREDEFINED
 
 REGISTERED: Final = 1
 DEPRECATED: Final = 2
@@ -61,6 +62,11 @@ class Namespace:
     search_attributes: Mapping[str, int] = _EMPTY
     extra: Mapping[str, Any] = field(default=_EMPTY, repr=False)
     """Stored entries of a newer release."""
+    search_attribute_types: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    """All that values may be given for: the predefined attributes and the custom ones."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "search_attribute_types", {**PREDEFINED, **self.search_attributes})
 
     def row(self) -> NamespaceWrite:
         entries = dict(self.extra)
@@ -68,14 +74,13 @@ class Namespace:
             value = getattr(self, name)
             entries[name] = dict(value) if isinstance(value, Mapping) else value
         entries["bad_binaries"] = {
-            checksum: [binary.reason, binary.operator, binary.created]
-            for checksum, binary in self.bad_binaries.items()
+            checksum: [binary.reason, binary.operator, binary.created] for checksum, binary in self.bad_binaries.items()
         }
         entries["format"] = FORMAT
         return NamespaceWrite(self.id, self.name, msgpack.packb(entries))
 
 
-_STORED: Final = tuple(f.name for f in fields(Namespace) if f.name not in ("extra", "bad_binaries"))
+_STORED: Final = tuple(f.name for f in fields(Namespace) if f.init and f.name not in ("extra", "bad_binaries"))
 
 
 def decode_namespace(row: NamespaceWrite) -> Namespace:
@@ -184,9 +189,9 @@ class Namespaces:
     def find_by_id(self, namespace_id: str) -> Namespace | None:
         return self._by_id.get(namespace_id)
 
-    def name_of(self, namespace_id: str) -> str:
-        """The name of a namespace that executions exist in."""
-        return self._by_id[namespace_id].name
+    def names(self) -> Collection[str]:
+        """A live view, for the engine to tell unknown namespaces from foreign ones."""
+        return self._by_name.keys()
 
     def __iter__(self) -> Iterator[Namespace]:
         """All, ordered by ID, deleted ones too."""

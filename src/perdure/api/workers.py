@@ -1,0 +1,101 @@
+"""Workers as such: their heartbeats, the list of them, and their shutdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.worker.v1 import WorkerHeartbeat, WorkerListInfo
+from temporalio.api.workflowservice.v1 import (
+    DescribeWorkerRequest,
+    DescribeWorkerResponse,
+    ListWorkersRequest,
+    ListWorkersResponse,
+    RecordWorkerHeartbeatRequest,
+    RecordWorkerHeartbeatResponse,
+    ShutdownWorkerRequest,
+    ShutdownWorkerResponse,
+)
+
+from perdure.api.call import Call, Reply
+from perdure.errors import InvalidArgument, NotFound
+from perdure.runtime.namespaces import Namespace
+
+if TYPE_CHECKING:
+    from perdure.runtime.runtime import Runtime
+
+_BOTH_KINDS: Final = (
+    int(TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW),
+    int(TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
+)
+
+
+class WorkerHandlers:
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def ShutdownWorker(self, request: ShutdownWorkerRequest, call: Call) -> Reply:
+        namespace = self._runtime.namespaces.active(request.namespace)
+        if request.HasField("worker_heartbeat"):
+            self._record(namespace, request.worker_heartbeat)
+        kinds = [int(kind) for kind in request.task_queue_types] or list(_BOTH_KINDS)
+        self._runtime.shutdown_worker(namespace.id, request.sticky_task_queue, request.worker_instance_key, kinds)
+        return ShutdownWorkerResponse()
+
+    def RecordWorkerHeartbeat(self, request: RecordWorkerHeartbeatRequest, call: Call) -> Reply:
+        namespace = self._runtime.namespaces.active(request.namespace)
+        for heartbeat in request.worker_heartbeat:
+            self._record(namespace, heartbeat)
+        return RecordWorkerHeartbeatResponse()
+
+    def ListWorkers(self, request: ListWorkersRequest, call: Call) -> Reply:
+        namespace = self._runtime.namespaces.active(request.namespace)
+        if request.query:
+            raise InvalidArgument("filtering workers by a query is not supported yet")
+        try:
+            after = request.next_page_token.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidArgument("invalid next_page_token") from error
+        now = self._runtime.monotonic.now()
+        entries, token = self._runtime.workers.list_workers(namespace.id, now, request.page_size, after)
+        reply = ListWorkersResponse()
+        reply.next_page_token = token.encode()
+        for entry in entries:
+            heartbeat = reply.workers_info.add().worker_heartbeat
+            heartbeat.ParseFromString(entry.heartbeat)
+            _fill_compact(reply.workers.add(), heartbeat)
+        return reply
+
+    def DescribeWorker(self, request: DescribeWorkerRequest, call: Call) -> Reply:
+        namespace = self._runtime.namespaces.active(request.namespace)
+        key = request.worker_instance_key
+        entry = self._runtime.workers.describe_worker(namespace.id, key, self._runtime.monotonic.now())
+        if entry is None:
+            if not self._runtime.workers.has_reported(namespace.id):
+                raise NotFound(f"namespace not found: {namespace.id}")
+            raise NotFound(f"Worker {key} not found")
+        reply = DescribeWorkerResponse()
+        reply.worker_info.worker_heartbeat.ParseFromString(entry.heartbeat)
+        return reply
+
+    def _record(self, namespace: Namespace, heartbeat: WorkerHeartbeat) -> None:
+        now = self._runtime.monotonic.now()
+        self._runtime.workers.record(namespace.id, heartbeat.worker_instance_key, heartbeat.SerializeToString(), now)
+
+
+def _fill_compact(info: WorkerListInfo, heartbeat: WorkerHeartbeat) -> None:
+    info.worker_instance_key = heartbeat.worker_instance_key
+    info.worker_identity = heartbeat.worker_identity
+    info.task_queue = heartbeat.task_queue
+    if heartbeat.HasField("deployment_version"):
+        info.deployment_version.CopyFrom(heartbeat.deployment_version)
+    info.sdk_name = heartbeat.sdk_name
+    info.sdk_version = heartbeat.sdk_version
+    info.status = heartbeat.status
+    if heartbeat.HasField("start_time"):
+        info.start_time.CopyFrom(heartbeat.start_time)
+    info.host_name = heartbeat.host_info.host_name
+    info.worker_grouping_key = heartbeat.host_info.worker_grouping_key
+    info.process_id = heartbeat.host_info.process_id
+    info.plugins.extend(heartbeat.plugins)
+    info.drivers.extend(heartbeat.drivers)
