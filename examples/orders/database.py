@@ -17,12 +17,11 @@ BUSY_TIMEOUT_SECONDS = 8
 
 
 def open_database(url: str, *, pool_size: int = 10) -> Engine:
-    engine_options: dict[str, Any] = {"pool_pre_ping": True}
-    if make_url(url).get_backend_name() == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, **engine_options)
-        _take_write_lock_first(engine)
-    else:
-        engine = create_engine(url, pool_size=pool_size, **engine_options)
+    options: dict[str, Any] = {"pool_size": pool_size, "pool_pre_ping": True}
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, **options)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, **options)
+    _take_write_lock_first(engine)
     return engine
 
 

@@ -305,7 +305,10 @@ def main() -> int:
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # all traffic of the demo is local
 
     console = Console()
-    shop = Shop(arguments.directory.resolve(), arguments.server)
+    try:
+        shop = Shop(arguments.directory.resolve(), arguments.server)
+    except FileNotFoundError as error:
+        parser.error(str(error))
     try:
         return 0 if asyncio.run(demo(shop, console)) else 1
     except (KeyboardInterrupt, asyncio.CancelledError):

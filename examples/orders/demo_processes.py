@@ -33,8 +33,8 @@ def free_ports(count: int) -> list[int]:
 
 
 def console_script(name: str) -> str:
-    """The script beside this Python, or else on the PATH."""
-    beside = Path(sys.executable).with_name(name)
+    """The script beside this Python, or else on the PATH. A path stays what it is."""
+    beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
         raise FileNotFoundError(f"no program {name!r} beside {sys.executable} or on the PATH")

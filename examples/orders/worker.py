@@ -56,14 +56,20 @@ async def run(settings: Settings) -> None:
 
     engine = open_database(settings.database_url, pool_size=MAX_ACTIVITIES)
     await asyncio.to_thread(migrate, engine)
-    client = await temporal.connect(settings, report=log.warning)
+    connecting = asyncio.create_task(temporal.connect(settings, report=log.warning))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        connecting.cancel()
+        return
+    client = await connecting
     activities = OrderActivities(
         sessions(engine), Payments(payments.connect(settings)), Mailer(settings), settings.operations_email
     )
     with ThreadPoolExecutor(MAX_ACTIVITIES, thread_name_prefix="activity") as threads:
         async with build_worker(client, settings.task_queue, activities, threads):
             log.info("working on task queue %r at %s", settings.task_queue, settings.temporal_address)
-            await stop.wait()
+            await stopping
             log.info("stopping: finishing what has begun")
     engine.dispose()
 
