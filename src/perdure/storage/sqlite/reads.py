@@ -31,15 +31,12 @@ def load_execution(
     # Without a transaction each statement would see a database of its own.
     execute("begin")
     try:
-        current: Row | None
+        current: Row | None = execute(SQL["current"], key).fetchone()
         row: Row | None = None
         if run_id:
-            current = execute(SQL["current"], key).fetchone()
             row = execute(SQL["run_by_id"], (run_id, *key)).fetchone()
-        elif (both := execute(SQL["current_and_run"], key).fetchone()) is not None:
-            current, row = both[:9], both[9:] if both[9] is not None else None
-        else:
-            current = None
+        elif current is not None:
+            row = execute(SQL["run_by_no"], (current[4],)).fetchone()
         run = None
         if row is not None:
             run_no = row[:1]

@@ -3,11 +3,8 @@ select namespace_id, kind, execution_id, run_id, run_no, status, first_run_id, c
   from current
  where namespace_id = ? and kind = ? and execution_id = ?;
 
--- name: current_and_run
-select c.namespace_id, c.kind, c.execution_id, c.run_id, c.run_no, c.status, c.first_run_id, c.create_request_id,
-       c.start_time, r.run_no, r.version, r.run_id, r.core
-  from current c left join runs r on r.run_no = c.run_no
- where c.namespace_id = ? and c.kind = ? and c.execution_id = ?;
+-- name: run_by_no
+select run_no, version, run_id, core from runs where run_no = ?;
 
 -- name: run_by_id
 select run_no, version, run_id, core
