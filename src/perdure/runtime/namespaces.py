@@ -56,11 +56,11 @@ class Namespace:
     state: int = REGISTERED
     description: str = ""
     owner_email: str = ""
-    data: Mapping[str, str] = _EMPTY
+    data: Mapping[str, str] = field(default_factory=dict)
     retention: int = DAY
-    bad_binaries: Mapping[str, BadBinary] = _EMPTY
-    search_attributes: Mapping[str, int] = _EMPTY
-    extra: Mapping[str, Any] = field(default=_EMPTY, repr=False)
+    bad_binaries: Mapping[str, BadBinary] = field(default_factory=dict)
+    search_attributes: Mapping[str, int] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Stored entries of a newer release."""
     search_attribute_types: Mapping[str, int] = field(init=False, repr=False, compare=False)
     """All that values may be given for: the predefined attributes and the custom ones."""
