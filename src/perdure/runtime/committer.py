@@ -11,7 +11,7 @@ and their inputs are decided again on reloaded state, in order.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from perdure.engine.codec import all_items, encode_core, item_value
@@ -101,7 +101,7 @@ class Committer:
         limits: Limits,
         log: Log,
         *,
-        search_types: Callable[[str], dict[str, int]],
+        search_types: Callable[[str], Mapping[str, int]],
         on_sealed: Callable[[Loaded, Run, int], None],
         on_failed: Callable[[StoreFailed], None],
         on_room: Callable[[], None],

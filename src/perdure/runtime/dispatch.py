@@ -17,11 +17,11 @@ from perdure.engine import activities, workflow_tasks
 from perdure.engine.execution import WORKFLOW
 from perdure.engine.stale import Stale
 from perdure.engine.state import Run
-from perdure.engine.tokens import WORKFLOW_TASK, TaskToken, decode_token
+from perdure.engine.tokens import ACTIVITY_TASK, WORKFLOW_TASK, TaskToken, decode_token
 from perdure.engine.turn import Turn
 from perdure.errors import NotFound, PerdureError
-from perdure.matching.queues import Poller as ParkedPoller
-from perdure.matching.queues import QueueKey, Task
+from perdure.matching import Poller as ParkedPoller
+from perdure.matching import QueueKey, Task
 from perdure.runtime.inputs import ATTEMPTS, Input, Outcome
 from perdure.runtime.queries import QueryTask
 from perdure.storage.store import TaskWrite
@@ -117,12 +117,14 @@ class StartTask(Input):
 class Poll:
     """A parked poll call."""
 
-    __slots__ = ("call", "engine", "kind")
+    __slots__ = ("call", "engine", "kind", "until")
 
-    def __init__(self, call: Call, engine: workflow_tasks.Poller, kind: int) -> None:
+    def __init__(self, call: Call, engine: workflow_tasks.Poller, kind: int, until: float) -> None:
         self.call = call
         self.engine = engine
         self.kind = kind
+        self.until = until
+        """When it is answered empty, in seconds of Monotonic."""
 
     def empty(self) -> None:
         self.call.finish(_EMPTY_WORKFLOW_TASK if self.kind == WORKFLOW_QUEUE else _EMPTY_ACTIVITY_TASK)
@@ -247,7 +249,7 @@ class Dispatch:
             until = min(until, call.deadline - POLL_MARGIN_SECONDS)
         if until <= now:
             return _EMPTY_WORKFLOW_TASK if key[2] == WORKFLOW_QUEUE else _EMPTY_ACTIVITY_TASK
-        waiter = Poll(call, engine, key[2])
+        waiter = Poll(call, engine, key[2], until)
         poller = ParkedPoller(key, engine.identity, waiter, engine.sticky, normal_name, worker_instance_key, now)
         if rate is not None:
             poller.rate = rate
@@ -303,8 +305,12 @@ class Dispatch:
     def next_for(self, poller: ParkedPoller) -> None:
         """The poller's task came to nothing: give it another, or park it at the front."""
         now = self._runtime.monotonic.now()
-        if poller.waiter.call.gone:
+        waiter: Poll = poller.waiter
+        if waiter.call.gone:
             self._matching.cancel(poller, now)
+        elif now >= waiter.until:  # its alarm rang while it held the task
+            self._matching.cancel(poller, now)
+            waiter.empty()
         task = self._matching.release(poller, now)
         if task is not None:
             self._take(task, poller)
@@ -343,9 +349,10 @@ class Dispatch:
         stamp = started.stamp
         runtime = self._runtime
         if isinstance(started, activities.StartedActivity):
+            token = decode_token(started.token, ACTIVITY_TASK)
 
             def undo(turn: Turn) -> Pending:
-                activities.reissue_activity_task(turn, task.scheduled_event_id, stamp)
+                activities.reissue_activity_task(turn, token)
                 return PENDING
 
             runtime.enter(Input(runtime, item.key, task.run_id, undo))
@@ -386,6 +393,7 @@ class Dispatch:
             while after is not None:
                 rows = self._runtime.store.load_tasks(key[0], key[1], key[2], after, 100)
                 for row in rows:
+                    self._matching.withdraw(key, row.task_no)
                     self._leave_sticky(
                         Task(key, row.task_no, row.execution_id, row.run_id, row.scheduled_event_id, stamp=row.stamp)
                     )

@@ -4,7 +4,7 @@ framing, not by parsing; a poll's answer is a header with the history spliced in
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -204,12 +204,12 @@ class Histories:
 
 
 def _collect(
-    batches: list[HistoryBatch] | tuple[HistoryBatch, ...] | object, first: int, last: int, max_bytes: int
+    batches: Iterable[HistoryBatch], first: int, last: int, max_bytes: int
 ) -> tuple[bytes, int]:
     parts: list[bytes] = []
     size = 0
     reached = first - 1
-    for batch in batches:  # type: ignore[attr-defined] # any iterable of batches
+    for batch in batches:
         if batch.last_event_id < first:
             continue
         if batch.first_event_id > last or size >= max_bytes:

@@ -34,8 +34,8 @@ from perdure.errors import (
     ResourceExhausted,
     WorkflowNotReady,
 )
-from perdure.matching.queues import Poller as ParkedPoller
-from perdure.matching.queues import QueueKey, Task
+from perdure.matching import Poller as ParkedPoller
+from perdure.matching import QueueKey, Task
 from perdure.runtime.alarms import Alarm
 from perdure.runtime.histories import field
 from perdure.runtime.inputs import Input

@@ -8,7 +8,7 @@ polls and are started, messages reach their receivers, all in the same batch whe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from google.protobuf.message import Message as Proto
@@ -40,7 +40,7 @@ from perdure.engine.turn import (
 )
 from perdure.errors import Internal, NotFound, PerdureError, ResourceExhausted, Unavailable
 from perdure.log import Log
-from perdure.matching.queues import Matching
+from perdure.matching import Matching
 from perdure.matching.workers import WorkerRegistry
 from perdure.runtime.alarms import Alarm, Alarms
 from perdure.runtime.committer import Committer
@@ -165,18 +165,24 @@ class Runtime:
 
     def _keep_house(self) -> None:
         """Every so often: forget old pollers, delete rows of forgotten runs."""
-        now = self.monotonic.now()
-        self.matching.expire(now)
-        swept = self.store.sweep(500)
-        self._housekeeping = self.alarms.at(now + (0.05 if swept else 5.0), self._keep_house)
+        self.matching.expire(self.monotonic.now())
+
+        def swept(rows: int | StoreFailed) -> None:
+            if isinstance(rows, StoreFailed):
+                self._failed(rows)
+                return
+            pause = 0.05 if rows else 5.0
+            self._housekeeping = self.alarms.at(self.monotonic.now() + pause, self._keep_house)
+
+        self.store.sweep(500, swept)
 
     def _namespace_name(self, namespace_id: str) -> str:
         namespace = self.namespaces.find_by_id(namespace_id)
         return "" if namespace is None else namespace.name
 
-    def _search_types(self, namespace_id: str) -> dict[str, int]:
+    def _search_types(self, namespace_id: str) -> Mapping[str, int]:
         namespace = self.namespaces.find_by_id(namespace_id)
-        return {} if namespace is None else dict(namespace.search_attributes)
+        return {} if namespace is None else namespace.search_attributes
 
     # ---- inputs
     def decide(self, namespace: Namespace, workflow_id: str, run_id: str, decide: Decide, waiter: Waiter | None) -> None:
@@ -286,7 +292,9 @@ class Runtime:
             else:
                 turn = Turn(shared, run)
                 result = item.decide(turn)
-                finish(turn)
+                too_large = finish(turn)
+                if too_large is not None:
+                    result = Outcome(error=too_large)
         except Needs as needs:
             item.attempts -= 1
             self._fetch(loaded, item, needs)
@@ -313,7 +321,7 @@ class Runtime:
             self.committer.add_run(loaded, run)
         if isinstance(item, StartTask | Delivery | _Wake):
             item.decided()
-        if shared.effects and item.error is None or shared.touched:
+        if shared.effects:
             self._effects.extend((loaded, effect) for effect in shared.effects)
         self.committer.follow(item, loaded.batch_no)
         if self._effects and not self._carrying_out:
@@ -458,7 +466,7 @@ class Runtime:
             if completed.failed is not None:
                 return Outcome(error=completed.failed)
             run = turn.run
-            plain = completed.new_task is None and not completed.eager_activities and not completed.reset_history_event_id
+            plain = completed.new_task is None and not completed.eager_activities
             loaded = self.executions.peek(key)
             results = request.query_results if loaded is not None and loaded.queries else None
             if plain and results is None:
@@ -478,7 +486,6 @@ class Runtime:
         response = RespondWorkflowTaskCompletedResponse()
         for activity in completed.eager_activities:
             response.activity_tasks.add().MergeFromString(activity.answer)
-        response.reset_history_event_id = completed.reset_history_event_id
         started = completed.new_task
         if started is None:
             call.finish(response)
@@ -543,7 +550,7 @@ class _Callback:
 
     __slots__ = ("_callback",)
 
-    def __init__(self, callback: Callable[[], None]) -> None:
+    def __init__(self, callback: Callable[[], object]) -> None:
         self._callback = callback
 
     def answer(self) -> None:
