@@ -8,6 +8,7 @@ from typing import Final
 from temporalio.api.common.v1 import Link, Payloads
 from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 
+from perdure.engine import chains, children
 from perdure.engine.state import CANCEL, SIGNAL, TIMER
 from perdure.engine.turn import Closed, Turn
 from perdure.errors import NotFound
@@ -51,8 +52,6 @@ def terminate(
 
 def time_out_run(turn: Turn) -> None:
     """The run's time is over: retried or followed by its next cron run unless the whole chain's time is over too."""
-    from perdure.engine import chains  # which starts runs, and starting may terminate one
-
     successor = chains.after_timeout(turn)
     close_started_task(turn)
     event = turn.event(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT)
@@ -91,8 +90,6 @@ def after_close(turn: Turn, *, tell_parent: bool = True, tell_children: bool = T
     What was pending stays listed, as the reference does, but is dead: no deadline of a closed run is due, no answer to its
     tasks is taken. Timers and external requests are forgotten.
     """
-    from perdure.engine import children  # as above
-
     run = turn.run
     turn.drop_buffer()
     run.workflow_task = None

@@ -19,15 +19,15 @@ def finish(turn: Turn) -> PerdureError | None:
     if not turn.changed:
         return None
     error: PerdureError | None = None
-    if run.running:
-        reason = _too_large(turn)
-        if reason:
-            if turn.before is not None:
-                turn.back(turn.before)
-            terminate(turn, reason, identity=HISTORY_SERVICE)
-            error = InvalidArgument(reason)
-        elif _buffer_overflows(turn):
-            failing.overflow(turn)
+    if _buffer_overflows(turn):
+        failing.overflow(turn)
+    turn.settle()
+    reason = _too_large(turn) if run.running else ""
+    if reason:
+        if turn.before is not None:
+            turn.back(turn.before)
+        terminate(turn, reason, identity=HISTORY_SERVICE)
+        error = InvalidArgument(reason)
     turn.end()
     return error
 

@@ -12,12 +12,12 @@ after writing (the 51st command of a completion), the caller keeps a `mark` and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.history.v1 import History, HistoryEvent
 
 from perdure.clock import Entropy
 from perdure.engine.apply import apply_event
@@ -42,6 +42,7 @@ _COMPLETIONS = frozenset(
 )
 _ACTIVITY_STARTED = EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED
 _CHILD_STARTED = EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
+_OPTIONS_UPDATED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED
 _ACTIVITY_CLOSES = {
     EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: "activity_task_completed_event_attributes",
     EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED: "activity_task_failed_event_attributes",
@@ -110,6 +111,8 @@ class Shared:
     """Stored events brought after a `Needs`, by (run ID, event ID)."""
     search_attribute_types: Mapping[str, int] = field(default_factory=dict)
     """Custom search attributes of the namespace, name to number of enums.IndexedValueType."""
+    namespaces: Container[str] = ()
+    """Names of all namespaces, for commands that aim at another one."""
 
 
 class Turn:
@@ -214,7 +217,11 @@ class Turn:
                 if event_id is not None:
                     attributes.started_event_id = event_id
             event_id = self.emit(event)
-            if kind == _ACTIVITY_STARTED:
+            if kind == _OPTIONS_UPDATED:
+                request_id = event.workflow_execution_options_updated_event_attributes.attached_request_id
+                if request_id:
+                    self.remember_request(request_id, kind, event_id)
+            elif kind == _ACTIVITY_STARTED:
                 started[kind, event.activity_task_started_event_attributes.scheduled_event_id] = event_id
             elif kind == _CHILD_STARTED:
                 started[kind, event.child_workflow_execution_started_event_attributes.initiated_event_id] = event_id
@@ -263,8 +270,11 @@ class Turn:
 
     # ---- stored events
     def stored_event(self, event_id: int, run: Run | None = None) -> HistoryEvent:
-        """An event of the run's stored history. Raises Needs, so call it before writing anything."""
+        """An event of the run's history. Raises Needs, so call it before writing anything."""
         run = run or self.run
+        changes = run.changes
+        if changes.events and changes.first_event_id <= event_id < run.next_event_id:  # not committed yet
+            return History.FromString(changes.events[event_id - changes.first_event_id]).events[0]
         event = self.shared.loaded.get((run.run_id, event_id))
         if event is None:
             raise Needs(run, (event_id,))
@@ -290,8 +300,8 @@ class Turn:
         self.execution.runs = mark.runs
         self.execution.current = mark.current
 
-    def end(self) -> None:
-        """Close the turn: flush unless a workflow task is started, else keep the new buffered events for its end."""
+    def settle(self) -> None:
+        """Flush unless a workflow task is started, else keep the new buffered events for its end."""
         run = self.run
         if self.unflushed or run.buffered:
             task = run.workflow_task
@@ -301,8 +311,12 @@ class Turn:
                 run.buffered.extend(e.SerializeToString(deterministic=True) for e in self.unflushed)
                 run.changes.items.add((_BUFFERED_SORT, ""))
                 self.unflushed = []
+
+    def end(self) -> None:
+        """Close the turn. Users of the engine call `finishing.finish`, which does."""
+        self.settle()
         if self.changed:
-            run.state_transitions += 1
+            self.run.state_transitions += 1
 
 
 @dataclass(slots=True)

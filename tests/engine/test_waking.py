@@ -1,0 +1,74 @@
+"""Deadlines: the earliest first, each in its turn, and none that does not hold any more."""
+
+from __future__ import annotations
+
+from perdure.engine.codec import decode, encode_core
+from perdure.engine.times import SECOND
+from perdure.engine.waking import next_deadline, wake
+from tests.engine.given import NOON, cancel_timer, given, schedule_activity, seconds, start_timer
+
+
+def test_a_run_wakes_at_the_earliest_of_its_deadlines() -> None:
+    scene = given()
+    scene.start(workflow_run_timeout=seconds(300))
+    assert next_deadline(scene.run) == NOON + 300 * SECOND
+    scene.complete(start_timer("late", 60), start_timer("soon", 5), schedule_activity("a", schedule_to_close_timeout=30))
+
+    assert next_deadline(scene.run) == NOON + 5 * SECOND
+
+
+def test_a_deadline_that_vanished_is_not_due() -> None:
+    scene = given()
+    scene.start()
+    scene.complete(start_timer("soon", 5), start_timer("late", 60), force_create_new_workflow_task=True)
+    scene.complete(cancel_timer("soon"))
+
+    assert next_deadline(scene.run) == NOON + 60 * SECOND
+    scene.advance(5)
+    assert not scene.decide(wake)
+
+
+def test_timers_due_together_are_told_in_one_task_in_order() -> None:
+    scene = given()
+    scene.start()
+    scene.complete(start_timer("b", 5), start_timer("a", 5), start_timer("c", 4))
+    scene.advance(5)
+
+    assert scene.decide(wake)
+
+    assert scene.kinds()[7:] == ["TimerFired", "TimerFired", "TimerFired", "WorkflowTaskScheduled"]
+    fired = [event.timer_fired_event_attributes.timer_id for event in scene.history()[7:10]]
+    assert fired == ["c", "b", "a"]
+    assert not scene.decide(wake)
+
+
+def test_activities_out_of_time_together_are_told_in_one_task() -> None:
+    scene = given()
+    scene.start()
+    scene.complete(*(schedule_activity(name, schedule_to_close_timeout=5) for name in "abc"))
+    scene.advance(5)
+
+    assert scene.decide(wake)
+
+    assert scene.kinds()[7:] == [*["ActivityTaskTimedOut"] * 3, "WorkflowTaskScheduled"]
+
+
+def test_what_else_is_due_comes_to_pass_before_the_run_is_out_of_time() -> None:
+    scene = given()
+    scene.start(workflow_run_timeout=seconds(5))
+    scene.complete(start_timer("t", 5))
+    scene.advance(5)
+
+    assert scene.wake() == 2
+
+    assert scene.kinds()[-3:] == ["TimerFired", "WorkflowTaskScheduled", "WorkflowExecutionTimedOut"]
+
+
+def test_a_loaded_run_wakes_as_the_stored_one_would_have() -> None:
+    scene = given()
+    scene.start(workflow_run_timeout=seconds(300))
+    scene.complete(start_timer("t", 60), schedule_activity("a", start_to_close_timeout=10, schedule_to_start_timeout=40))
+
+    loaded = decode(encode_core(scene.run, 1 << 20), [])
+
+    assert next_deadline(loaded) == next_deadline(scene.run) == NOON + 40 * SECOND
