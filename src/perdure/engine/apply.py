@@ -184,8 +184,8 @@ def _activity_scheduled(run: Run, event: HistoryEvent) -> None:
         start_to_close=duration_us(a.start_to_close_timeout),
         heartbeat_timeout=duration_us(a.heartbeat_timeout),
         retry_policy=a.retry_policy.SerializeToString(deterministic=True),
-        priority=a.priority.priority_key,
-        fairness_key=a.priority.fairness_key,
+        priority=a.priority.priority_key or run.priority_key,
+        fairness_key=a.priority.fairness_key or run.fairness_key,
     )
     run.activities[event.event_id] = activity
     run.activity_ids[activity.activity_id] = event.event_id

@@ -70,29 +70,33 @@ class StartChild(Message):
 
 
 class ChildStarted(Message):
-    """Child to parent: the run exists. The parent records it and sends ParentReady back."""
+    """Child to parent: the run exists. The parent records it and sends ParentReady back. `header` is the serialised Header of
+    the initiated event."""
 
     KIND = 2
     initiated_event_id: int
     child_workflow_id: str
     child_run_id: str
-    __slots__ = (*_TO, "initiated_event_id", "child_workflow_id", "child_run_id")
-    DEFAULTS = _EMPTY
+    header: bytes
+    child_namespace_id: str
+    __slots__ = (*_TO, "initiated_event_id", "child_workflow_id", "child_run_id", "header", "child_namespace_id")
+    DEFAULTS = {**_EMPTY, "header": b"", "child_namespace_id": ""}
 
 
 class ChildStartFailed(Message):
-    """Child's execution to parent. `cause` is a number of enums.StartChildWorkflowExecutionFailedCause."""
+    """Child's execution to parent. `cause` is a number of enums.StartChildWorkflowExecutionFailedCause; `control` is echoed from
+    the initiated event."""
 
     KIND = 3
     initiated_event_id: int
     cause: int
-    __slots__ = (*_TO, "initiated_event_id", "cause")
-    DEFAULTS = _EMPTY
+    control: str
+    __slots__ = (*_TO, "initiated_event_id", "cause", "control")
+    DEFAULTS = {**_EMPTY, "control": ""}
 
 
 class ParentReady(Message):
-    """Parent to child: the start is recorded, schedule the first workflow task (or, when the parent had closed before it could
-    record the start, carry out `policy`: a number of enums.ParentClosePolicy; 0: none)."""
+    """Parent to child: the start is recorded, or never will be as the parent closed: schedule the first workflow task."""
 
     KIND = 4
     __slots__ = (*_TO,)

@@ -356,6 +356,7 @@ CORE_FIELDS: Final = (
     "problems",
     "stamp",
     "workflow_task_attempt",
+    "start_carries",
 )
 _DEFAULTS: Final[dict[str, Any]] = {
     "namespace_id": "",
@@ -390,6 +391,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "awaits_parent": False,
     "problems": (),
     "workflow_task_attempt": 1,
+    "start_carries": False,
 }
 
 
@@ -459,6 +461,8 @@ class Run:
     """Source of task stamps: moves with every dispatch of a task of this run."""
     workflow_task_attempt: int
     """The attempt that the next workflow task gets."""
+    start_carries: bool
+    """The start event has links or completion callbacks, which a continued run inherits."""
 
     __slots__ = (
         *CORE_FIELDS,

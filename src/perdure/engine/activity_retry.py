@@ -1,0 +1,76 @@
+"""Whether a failed attempt of an activity is followed by another (reference: engine 4.5)."""
+
+from __future__ import annotations
+
+from temporalio.api.common.v1 import RetryPolicy
+from temporalio.api.failure.v1 import Failure
+
+from perdure.engine import failures
+from perdure.engine.activities import arm
+from perdure.engine.state import ACTIVITY, Activity
+from perdure.engine.turn import OfferActivityTask, Turn
+
+
+def retry(turn: Turn, activity: Activity, failure: Failure | None, *, completed_at: int = 0) -> int:
+    """Prepare the next attempt when there is to be one: the RetryState, IN_PROGRESS if so; else nothing was written.
+
+    `completed_at`: when a worker reported the end of the attempt; 0 when it timed out.
+    """
+    state, delay = evaluate(turn, activity, failure)
+    if state != failures.IN_PROGRESS:
+        return state
+    kept = b""
+    if failure is not None:
+        limited = failures.fitting(failure, turn.limits.activity_failure_kept, non_retryable=False)
+        kept = limited.SerializeToString(deterministic=True)
+    due = turn.now + delay
+    activity = activity.replace(
+        attempt=activity.attempt + 1,
+        attempt_scheduled_at=due,
+        started_at=0,
+        started_identity="",
+        request_id="",
+        worker_version=b"",
+        last_failure=kept,
+        stamp=turn.next_stamp(),
+        offered=False,
+    )
+    if completed_at:
+        activity.last_attempt_completed_at = completed_at
+    turn.run.activities[activity.scheduled_event_id] = activity
+    turn.dirty(ACTIVITY, activity.scheduled_event_id)
+    arm(turn.run, activity)
+    return state
+
+
+def evaluate(turn: Turn, activity: Activity, failure: Failure | None) -> tuple[int, int]:
+    """RetryState and the wait before the next attempt in microseconds."""
+    if activity.cancel_requested:
+        return failures.CANCEL_REQUESTED, 0
+    if failure is not None and failure.timeout_failure_info.timeout_type in (
+        failures.SCHEDULE_TO_START,
+        failures.SCHEDULE_TO_CLOSE,
+    ):
+        return failures.TIMEOUT, 0
+    policy = RetryPolicy.FromString(activity.retry_policy)
+    if not failures.is_retryable(failure, policy.non_retryable_error_types):
+        return failures.NON_RETRYABLE, 0
+    if policy.maximum_attempts > 0 and activity.attempt >= policy.maximum_attempts:
+        return failures.MAXIMUM_ATTEMPTS, 0
+    delay = failures.asked_delay(failure)
+    if delay is None:
+        delay = failures.next_delay(policy, activity.attempt)
+    if not delay:
+        return failures.TIMEOUT, 0
+    if activity.schedule_to_close and turn.now + delay > activity.scheduled_at + activity.schedule_to_close:
+        return failures.TIMEOUT, 0
+    return failures.IN_PROGRESS, delay
+
+
+def dispatch(turn: Turn, activity: Activity) -> None:
+    """The wait before an attempt is over: give it to matching."""
+    activity = activity.replace(offered=True)
+    turn.run.activities[activity.scheduled_event_id] = activity
+    turn.dirty(ACTIVITY, activity.scheduled_event_id)
+    arm(turn.run, activity)
+    turn.effect(OfferActivityTask(turn.run, activity.scheduled_event_id))
