@@ -116,7 +116,7 @@ def next_backoff(spec: str, scheduled_from: int, now: int) -> int:
     """How long a run waits for its next firing, in microseconds: a whole number of seconds, rounded up.
 
     Firings are those strictly after `scheduled_from` (when the previous run was due, or now for the first run); those
-    before `now` are skipped: no overlap, no catching up. 0 for an empty spec. Raises InvalidArgument as `validate` does.
+    before `now` are skipped: no overlap, no catching up. 0 for an empty spec. Raises InvalidArgument as `validate`.
     """
     if not spec:
         return 0

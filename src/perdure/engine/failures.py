@@ -59,7 +59,7 @@ def fitting(failure: Failure, limit: int, non_retryable: bool) -> Failure:
 
 
 def truncated(failure: Failure, limit: int) -> Failure:
-    """What says most about a failure in about `limit` bytes: kind, message, source, stack trace, causes; no payloads."""
+    """What says most about a failure in about `limit` bytes: kind, message, source, stack, causes; no payloads."""
     top = Failure()
     target = top
     source: Failure = failure
