@@ -84,7 +84,7 @@ def test_details_carry_the_fields_sdks_read() -> None:
         errors.NamespaceInvalidState("orders", 2, "Deprecated", [(1, "Registered")]), NamespaceInvalidStateFailure()
     )
 
-    assert (started.start_request_id, started.run_id, started.first_execution_run_id) == ("q", "r", "f")
+    assert (started.start_request_id, started.run_id) == ("q", "r")
     assert namespace.namespace == "orders"
     assert query.failure.message == "boom"
     assert (state.namespace, state.state, list(state.allowed_states)) == ("orders", 2, [1])

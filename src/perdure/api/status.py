@@ -61,7 +61,6 @@ def _already_started(error: errors.WorkflowAlreadyStarted) -> Message:
     detail = details.WorkflowExecutionAlreadyStartedFailure()
     detail.start_request_id = error.start_request_id
     detail.run_id = error.run_id
-    detail.first_execution_run_id = error.first_execution_run_id
     return detail
 
 

@@ -80,11 +80,7 @@ class WorkflowHandlers:
             outcome = signal_with_start(shared, current, request)
             reply = SignalWithStartWorkflowExecutionResponse()
             reply.run_id = outcome.run_id
-            reply.first_execution_run_id = outcome.first_run_id
             reply.started = outcome.started
-            _link_to_request(
-                reply.signal_link, namespace, request.workflow_id, outcome.run_id, request.request_id, _SIGNALED
-            )
             return reply
 
         runtime.start_run(namespace, request.workflow_id, start, call)
@@ -208,7 +204,6 @@ def _start_reply(
 ) -> StartWorkflowExecutionResponse:
     reply = StartWorkflowExecutionResponse()
     reply.run_id = outcome.run_id
-    reply.first_execution_run_id = outcome.first_run_id
     reply.started = outcome.started
     reply.status = outcome.status  # type: ignore[assignment]  # the number of an enum value
     if outcome.link_request_id:

@@ -30,8 +30,11 @@ from perdure.engine.state import (
     Timer,
     WorkflowTask,
 )
-from perdure.engine.times import duration_us, timestamp_us
+from perdure.engine.times import SECOND, duration_us, timestamp_us
 
+INSTANT = SECOND // 2
+"""When a timer without a duration fires. The reference's timers are up to a second late, and what its clients do right after
+such a completion comes first (recorded: workflow_task_bad_commands)."""
 STICKY = 2
 """enums.TaskQueueKind.TASK_QUEUE_KIND_STICKY."""
 
@@ -222,7 +225,7 @@ def _activity_closed(attributes: str) -> Callable[[Run, HistoryEvent], None]:
 # ---- timers
 def _timer_started(run: Run, event: HistoryEvent) -> None:
     a = event.timer_started_event_attributes
-    due = timestamp_us(event.event_time) + duration_us(a.start_to_fire_timeout)
+    due = timestamp_us(event.event_time) + (duration_us(a.start_to_fire_timeout) or INSTANT)
     run.timers[a.timer_id] = Timer(timer_id=a.timer_id, started_event_id=event.event_id, due=due)
     run.changes.items.add((TIMER, a.timer_id))
     run.arm(due, event.event_id, TIMER, a.timer_id)

@@ -38,8 +38,10 @@ def _config(run: Run, response: DescribeWorkflowExecutionResponse) -> None:
     config = response.execution_config
     config.task_queue.name = run.task_queue
     config.task_queue.kind = TaskQueueKind.TASK_QUEUE_KIND_NORMAL
-    set_duration(config.workflow_execution_timeout, run.execution_timeout)
-    set_duration(config.workflow_run_timeout, run.run_timeout)
+    if run.execution_timeout:
+        set_duration(config.workflow_execution_timeout, run.execution_timeout)
+    if run.run_timeout:
+        set_duration(config.workflow_run_timeout, run.run_timeout)
     set_duration(config.default_workflow_task_timeout, run.task_timeout)
     if run.user_metadata:
         config.user_metadata.MergeFromString(run.user_metadata)
@@ -122,8 +124,9 @@ def _activity(activity: Activity, info: PendingActivityInfo, now: int) -> None:
         info.last_worker_identity = activity.last_worker_identity
         if activity.attempt_scheduled_at > now:
             set_timestamp(info.next_attempt_schedule_time, activity.attempt_scheduled_at)
-        # Also of an activity that waits for its first attempt (recorded: describe_running).
-        set_duration(info.current_retry_interval, next_delay(policy, max(activity.attempt - 1, 1)))
+            set_duration(info.current_retry_interval, activity.attempt_scheduled_at - now)
+        else:  # also of an activity that waits for its first attempt (recorded: describe_running)
+            set_duration(info.current_retry_interval, next_delay(policy, activity.attempt))
     if activity.last_failure:
         info.last_failure.MergeFromString(activity.last_failure)
     if activity.heartbeat_at:

@@ -280,7 +280,8 @@ def _check_reuse(run: Run, request: StartRequest) -> None:
 
 
 def _already_started(run: Run, message: str) -> WorkflowAlreadyStarted:
-    return WorkflowAlreadyStarted(message, run.create_request_id, run.run_id, run.first_run_id)
+    # The reference names no first run here (recorded: start_request_id_dedup).
+    return WorkflowAlreadyStarted(message, run.create_request_id, run.run_id, "")
 
 
 def _make_way(shared: Shared, run: Run, new_run_id: str) -> None:
