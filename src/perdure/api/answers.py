@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from perdure.api.call import PENDING, Call, Pending, Reply
@@ -18,3 +19,15 @@ def after_commit(runtime: Runtime, call: Call, reply: Reply) -> Pending:
 
     runtime.after_commit(finish)
     return PENDING
+
+
+async def committed(runtime: Runtime) -> None:
+    """Wait until all that anybody could have been told of is durable, so that a reader of the store sees it too."""
+    durable = asyncio.get_running_loop().create_future()
+
+    def landed() -> None:
+        if not durable.done():  # the caller may have gone
+            durable.set_result(None)
+
+    runtime.after_commit(landed)
+    await durable

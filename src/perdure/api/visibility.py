@@ -5,7 +5,6 @@ Source: temporal/api/workflowservice/v1/request_response.proto; filters in docs/
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +27,7 @@ from temporalio.api.workflowservice.v1 import (
     ScanWorkflowExecutionsResponse,
 )
 
+from perdure.api.answers import committed
 from perdure.api.call import Call, Reply
 from perdure.engine.times import set_duration, set_timestamp, timestamp_us
 from perdure.errors import InvalidArgument
@@ -133,13 +133,6 @@ class VisibilityHandlers:
             _fill_info(reply.executions.add(), row, namespace)
         reply.next_page_token = next_token
         return reply
-
-
-async def committed(runtime: Runtime) -> None:
-    """Wait until all that anybody could have been told of is durable, so that a reader sees it too."""
-    durable = asyncio.get_running_loop().create_future()
-    runtime.after_commit(lambda: None if durable.done() else durable.set_result(None))
-    await durable
 
 
 # ---- the older lists' filters
