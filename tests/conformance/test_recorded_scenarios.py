@@ -19,7 +19,6 @@ SCHEDULES = "schedules come in a later release"
 NOT_YET = {
     "activity_retry_then_success": "currentRetryInterval is exact here (0.600s); the reference's carries a measured rest",
     "error_replies": "its last reply is DescribeSchedule's: " + SCHEDULES,
-    "workflow_task_bad_commands": "a timer of no duration fires at once here; the reference's may fire a second late",
     "batch_terminate": "batch operations come in a later release",
     "counter_sdk": UPDATES,
     "reset_reapplies_signals": "reset comes in a later release",
