@@ -59,6 +59,13 @@ class ServerProcess:
             self.kill()
             raise LaunchFailed(f"server did not stop within {within} s\n{self.output()}") from None
 
+    def wait(self, within: float) -> int:
+        """Wait until the process has ended by itself; its exit status."""
+        try:
+            return self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            raise LaunchFailed(f"server did not end within {within} s\n{self.output()}") from None
+
     def kill(self) -> None:
         if self._process.poll() is None:
             self._process.kill()
