@@ -114,6 +114,7 @@ def _started(run: Run, event: HistoryEvent) -> None:
         run.fairness_key = a.priority.fairness_key
     if a.HasField("prev_auto_reset_points"):
         run.reset_points = a.prev_auto_reset_points.SerializeToString(deterministic=True)
+    run.start_carries = bool(event.links or a.completion_callbacks)
     run.changes.visibility = True
 
 

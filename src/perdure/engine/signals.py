@@ -49,7 +49,8 @@ def signal_workflow(
     ):
         raise InvalidArgument("exceeded workflow execution limit for signal events")
     task = run.workflow_task
-    if task is not None and task.started_event_id and task.force_closing:
+    # A message of another workflow cannot come again later, so it is taken also when a client would have to try again.
+    if external is None and task is not None and task.started_event_id and task.force_closing:
         raise ResourceExhausted(
             "workflow operation can not be applied because workflow is closing", _BUSY, _NAMESPACE_SCOPE
         )
