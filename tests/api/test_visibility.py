@@ -56,6 +56,13 @@ async def test_a_row_shows_all_that_a_list_needs(api: Api) -> None:
     )
 
 
+async def test_what_the_server_sets_itself_can_be_filtered_by(api: Api) -> None:
+    await api.start()
+    await api.step(complete_workflow())
+
+    assert await find(api, "BuildIds = 'unversioned'") == ["order-1"]
+
+
 async def test_lists_come_in_pages(api: Api) -> None:
     await three_orders(api)
 

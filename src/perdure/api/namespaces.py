@@ -186,6 +186,7 @@ class NamespaceHandlers:
         # Only what is true: SDKs and dashboards act on these without asking again.
         can = info.capabilities
         can.eager_workflow_start = True
+        can.reported_problems_search_attribute = True
         can.worker_heartbeats = True
         can.worker_poll_complete_on_shutdown = True
         info.limits.blob_size_limit_error = limits.blob_size

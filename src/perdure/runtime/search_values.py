@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import IndexedValueType
 
+from perdure.visibility.attributes import PREDEFINED
+
 _DATETIME = int(IndexedValueType.INDEXED_VALUE_TYPE_DATETIME)
 _BOOL = int(IndexedValueType.INDEXED_VALUE_TYPE_BOOL)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -17,11 +19,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def search_values(
     attributes: Mapping[str, bytes], types: Mapping[str, int]
 ) -> list[tuple[str, int, str | int | float]]:
-    """(name, type number, value) of each registered attribute; one entry for each element of a list. Datetimes in
-    microseconds, booleans 0 or 1. Attributes that are not (any more) registered are left out."""
+    """(name, type number, value) of each custom or predefined attribute; one entry for each element of a list. Datetimes
+    in microseconds, booleans 0 or 1. `types` are the custom ones; what is not (any more) among them is left out."""
     values: list[tuple[str, int, str | int | float]] = []
     for name, blob in attributes.items():
-        kind = types.get(name)
+        kind = types.get(name) or PREDEFINED.get(name)
         if kind is None:
             continue
         decoded = json.loads(Payload.FromString(blob).data)
