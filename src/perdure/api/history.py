@@ -70,16 +70,15 @@ class HistoryHandlers:
 
         def look(execution: Execution, run: Run) -> Pending:
             newest = min(asked.last_event_id, run.history_length) if asked.last_event_id else run.history_length
-            run_no, run_id = run.run_no, run.run_id
 
             def came(batches: list[HistoryBatch] | StoreFailed) -> None:
                 if isinstance(batches, StoreFailed):
                     call.fail(Unavailable(str(batches)))
                     return
-                call.finish(_reverse_page(batches, newest, most, run_id))
+                call.finish(_reverse_page(batches, newest, most, run.run_id))
 
-            # The run's newest events may not be in the store yet.
-            runtime.after_commit(lambda: runtime.store.read_history_reverse(run_no, newest, most, came))
+            # The run, or its newest events, may not be in the store yet.
+            runtime.after_commit(lambda: runtime.store.read_history_reverse(run.run_no, newest, most, came))
             return PENDING
 
         runtime.inspect(namespace, request.execution.workflow_id, asked.run_id, look, call)

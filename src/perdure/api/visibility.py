@@ -1,6 +1,6 @@
 """Lists and counts of workflow executions: filters parsed here, answered by the store, behind all that was promised.
 
-Source: temporal/api/workflowservice/v1/request_response.proto; filters in docs/visibility.md.
+Source: temporal/api/workflowservice/v1/request_response.proto.
 """
 
 from __future__ import annotations

@@ -19,8 +19,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def search_values(
     attributes: Mapping[str, bytes], types: Mapping[str, int]
 ) -> list[tuple[str, int, str | int | float]]:
-    """(name, type number, value) of each custom or predefined attribute; one entry for each element of a list. Datetimes
-    in microseconds, booleans 0 or 1. `types` are the custom ones; what is not (any more) among them is left out."""
+    """(name, type number, value) of each custom or predefined attribute; one entry for each element of a list.
+
+    Datetimes are in microseconds, booleans 0 or 1. `types` are the custom ones; what is not (any more) among them is left out."""
     values: list[tuple[str, int, str | int | float]] = []
     for name, blob in attributes.items():
         kind = types.get(name) or PREDEFINED.get(name)
