@@ -21,7 +21,7 @@ def search_values(
 ) -> list[tuple[str, int, str | int | float]]:
     """(name, type number, value) of each custom or predefined attribute; one entry for each element of a list.
 
-    Datetimes are in microseconds, booleans 0 or 1. `types` are the custom ones; what is not (any more) among them is left out."""
+    Datetimes are in microseconds, booleans 0 or 1. `types` are the custom ones; removed ones are left out."""
     values: list[tuple[str, int, str | int | float]] = []
     for name, blob in attributes.items():
         kind = types.get(name) or PREDEFINED.get(name)
