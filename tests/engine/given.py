@@ -1,4 +1,5 @@
-"""Given a run: a scene with a settable clock and seeded entropy, in which a test starts, polls, completes and reads back.
+"""Given a run: a scene with a settable clock and seeded entropy, in which a test starts, polls, completes and reads
+back.
 
 No store: what a commit would write is kept, so that `history` reads all events and `Needs` can be answered.
 """
@@ -66,7 +67,8 @@ class Scene:
         return Turn(self.shared(), run or self.run)
 
     def decide(self, decide: Callable[[Turn], T], run: Run | None = None) -> T:
-        """One whole turn, as the runtime makes it: decided again with stored events when it needs them, then finished."""
+        """One whole turn, as the runtime makes it: decided again with stored events when it needs them, then
+        finished."""
         from perdure.engine.finishing import finish
 
         loaded: dict[tuple[str, int], HistoryEvent] = {}
@@ -115,7 +117,8 @@ class Scene:
         return self.execution.runs[current.run_id]
 
     def start(self, workflow_type: str = "Order", queue: str = "orders", **fields: Any) -> Run:
-        """Start by a validated request. `fields` are those of StartWorkflowExecutionRequest; durations may be seconds."""
+        """Start by a validated request. `fields` are those of StartWorkflowExecutionRequest; durations may be
+        seconds."""
         from perdure.engine.start import start_workflow
 
         request = StartWorkflowExecutionRequest(
@@ -151,8 +154,8 @@ class Scene:
         return self.decide(lambda t: start_workflow_task(t, task.scheduled_event_id, task.stamp, Poller(**poller)), run)
 
     def complete(self, *commands: Command, started: Any = None, run: Run | None = None, **fields: Any) -> Any:
-        """Complete the started workflow task (polled first when `started` is None); the CompletedTask. Raises a bad command's
-        error unless `refused=True`."""
+        """Complete the started workflow task (polled first when `started` is None); the CompletedTask. Raises a bad
+        command's error unless `refused=True`."""
         from perdure.engine.completing import complete_workflow_task
 
         refused = fields.pop("refused", False)

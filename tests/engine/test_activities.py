@@ -317,6 +317,17 @@ def test_a_long_failure_is_kept_cut_for_the_next_attempt() -> None:
     assert 3000 < kept.ByteSize() < 4300
 
 
+def test_hundreds_of_retries_leave_no_trace_in_the_list_of_deadlines() -> None:
+    scene = with_activity(retry_policy=policy(initial=1, coefficient=1), start_to_close_timeout=5)
+    for _ in range(300):
+        fail(scene, take_activity(scene, 5))
+        scene.advance(1)
+        scene.wake()
+
+    assert scene.run.activities[5].attempt == 301
+    assert len(scene.run.deadlines) < 10
+
+
 # ---- timeouts
 def test_an_attempt_out_of_time_is_retried_and_the_last_one_tells_of_the_one_before() -> None:
     scene = with_activity(start_to_close_timeout=1, retry_policy=policy(initial=1, attempts=2))

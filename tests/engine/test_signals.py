@@ -83,9 +83,7 @@ def test_a_cancel_request_is_recorded_once() -> None:
     scene = waiting()
     sender = WorkflowExecution(workflow_id="boss", run_id="r")
 
-    scene.decide(
-        lambda turn: request_cancel(turn, reason="enough", external=sender, external_initiated_event_id=7)
-    )
+    scene.decide(lambda turn: request_cancel(turn, reason="enough", external=sender, external_initiated_event_id=7))
     scene.decide(lambda turn: request_cancel(turn, reason="again", first_execution_run_id="of another chain"))
 
     assert scene.kinds()[4:] == ["WorkflowExecutionCancelRequested", "WorkflowTaskScheduled"]

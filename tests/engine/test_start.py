@@ -148,9 +148,7 @@ def test_a_delayed_start_is_silently_not_eager() -> None:
 def test_a_repeated_request_gets_the_run_it_made_also_once_that_is_closed() -> None:
     scene = closed()
 
-    again = start(
-        scene, request_id="first", workflow_id_reuse_policy=REUSE.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
-    )
+    again = start(scene, request_id="first", workflow_id_reuse_policy=REUSE.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE)
 
     assert again.started
     assert again.run_id == scene.run.run_id
@@ -293,11 +291,17 @@ def test_signal_with_start_after_the_close_starts_anew() -> None:
         ),
         (
             {"workflow_id_reuse_policy": 4, "workflow_id_conflict_policy": 1},
-            "Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING cannot be used together with a "
-            "WorkflowIDConflictPolicy",
+            "Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING cannot be used together "
+            "with a WorkflowIDConflictPolicy",
         ),
-        ({"search_attributes": {"indexed_fields": {"X": payload("1")}}}, "Namespace default has no mapping defined for search attribute X"),
-        ({"search_attributes": {"indexed_fields": {"N": payload("x")}}}, "invalid value for search attribute N of type Int: x"),
+        (
+            {"search_attributes": {"indexed_fields": {"X": payload("1")}}},
+            "Namespace default has no mapping defined for search attribute X",
+        ),
+        (
+            {"search_attributes": {"indexed_fields": {"N": payload("x")}}},
+            "invalid value for search attribute N of type Int: x",
+        ),
         (
             {"search_attributes": {"indexed_fields": {"WorkflowId": payload("x")}}},
             "WorkflowId attribute can't be set in SearchAttributes",
@@ -332,4 +336,8 @@ def test_a_retry_policy_is_filled_with_defaults() -> None:
     start(scene, retry_policy={"maximum_attempts": 3})
 
     policy = scene.history()[0].workflow_execution_started_event_attributes.retry_policy
-    assert (policy.initial_interval.seconds, policy.backoff_coefficient, policy.maximum_interval.seconds) == (1, 2.0, 100)
+    assert (policy.initial_interval.seconds, policy.backoff_coefficient, policy.maximum_interval.seconds) == (
+        1,
+        2.0,
+        100,
+    )

@@ -12,7 +12,9 @@ def test_a_run_wakes_at_the_earliest_of_its_deadlines() -> None:
     scene = given()
     scene.start(workflow_run_timeout=seconds(300))
     assert next_deadline(scene.run) == NOON + 300 * SECOND
-    scene.complete(start_timer("late", 60), start_timer("soon", 5), schedule_activity("a", schedule_to_close_timeout=30))
+    scene.complete(
+        start_timer("late", 60), start_timer("soon", 5), schedule_activity("a", schedule_to_close_timeout=30)
+    )
 
     assert next_deadline(scene.run) == NOON + 5 * SECOND
 
@@ -67,7 +69,9 @@ def test_what_else_is_due_comes_to_pass_before_the_run_is_out_of_time() -> None:
 def test_a_loaded_run_wakes_as_the_stored_one_would_have() -> None:
     scene = given()
     scene.start(workflow_run_timeout=seconds(300))
-    scene.complete(start_timer("t", 60), schedule_activity("a", start_to_close_timeout=10, schedule_to_start_timeout=40))
+    scene.complete(
+        start_timer("t", 60), schedule_activity("a", start_to_close_timeout=10, schedule_to_start_timeout=40)
+    )
 
     loaded = decode(encode_core(scene.run, 1 << 20), [])
 

@@ -28,9 +28,7 @@ from perdure.errors import InvalidArgument, NotFound, PerdureError, ResourceExha
 from tests.engine.given import Scene, cancel_timer, complete_workflow, given, kind, marker, seconds, start_timer
 
 CAUSE = WorkflowTaskFailedCause
-STICKY = StickyExecutionAttributes(
-    worker_task_queue={"name": "mine", "kind": 2}, schedule_to_start_timeout=seconds(5)
-)
+STICKY = StickyExecutionAttributes(worker_task_queue={"name": "mine", "kind": 2}, schedule_to_start_timeout=seconds(5))
 
 
 def started(**fields: Any) -> Scene:
@@ -221,7 +219,9 @@ def test_five_failures_in_a_row_are_reported_until_a_task_completes() -> None:
     scene = started()
     for _ in range(5):
         fail(scene, scene.poll())
-    assert b"cause=WorkflowTaskFailedCauseNonDeterministicError" in scene.run.search_attributes["TemporalReportedProblems"]
+    assert (
+        b"cause=WorkflowTaskFailedCauseNonDeterministicError" in scene.run.search_attributes["TemporalReportedProblems"]
+    )
 
     scene.complete()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from temporalio.api.common.v1 import Payloads
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
@@ -307,7 +306,3 @@ def close(turn: Turn, activity: Activity, event: HistoryEvent) -> None:
     turn.buffer(event)
     remove_activity(turn.run, activity.scheduled_event_id)
     schedule_workflow_task(turn)
-
-
-def heartbeat_details(activity: Activity) -> Payloads:
-    return Payloads.FromString(activity.heartbeat_details)

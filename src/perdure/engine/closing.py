@@ -56,7 +56,7 @@ def time_out_run(turn: Turn) -> None:
     close_started_task(turn)
     event = turn.event(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT)
     attributes = event.workflow_execution_timed_out_event_attributes
-    attributes.retry_state = successor.retry_state
+    attributes.retry_state = successor.retry_state  # type: ignore[assignment] # an int of that enum
     attributes.new_execution_run_id = successor.run_id
     turn.emit(event)
     after_close(turn)
@@ -87,8 +87,8 @@ def close_started_task(turn: Turn) -> None:
 def after_close(turn: Turn, *, tell_parent: bool = True, tell_children: bool = True) -> None:
     """To be called right after a close event was emitted, by whoever emitted it (a successor run comes after this).
 
-    What was pending stays listed, as the reference does, but is dead: no deadline of a closed run is due, no answer to its
-    tasks is taken. Timers and external requests are forgotten.
+    What was pending stays listed, as the reference does, but is dead: no deadline of a closed run is due, no answer to
+    its tasks is taken. Timers and external requests are forgotten.
     """
     run = turn.run
     turn.drop_buffer()

@@ -89,8 +89,8 @@ def item_value(run: Run, sort: int, key: str) -> bytes | None:
     elif sort == CANCEL:
         item = run.cancels.get(int(key))
     else:
-        return msgpack.packb(run.buffered) if run.buffered else None  # type: ignore[no-any-return] # msgpack is untyped
-    return None if item is None else msgpack.packb(item.pack())  # type: ignore[no-any-return] # msgpack is untyped
+        return msgpack.packb(run.buffered) if run.buffered else None
+    return None if item is None else msgpack.packb(item.pack())
 
 
 def all_items(run: Run) -> list[tuple[int, str]]:

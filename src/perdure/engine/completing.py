@@ -1,8 +1,8 @@
 """RespondWorkflowTaskCompleted: the worker's commands become events, all of them or none.
 
-A command that cannot be taken undoes the whole completion; what then is written is the task's failure. Order of what one
-completion writes (reference: engine 2.6): [Scheduled, Started of a transient task], Completed, the commands' events, what was
-buffered, [Scheduled [, Started] of the next task].
+A command that cannot be taken undoes the whole completion; what then is written is the task's failure. Order of what
+one completion writes (reference: engine 2.6): [Scheduled, Started of a transient task], Completed, the commands'
+events, what was buffered, [Scheduled [, Started] of the next task].
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class CompletedTask:
 
 
 def complete_workflow_task(turn: Turn, token: TaskToken, request: RespondWorkflowTaskCompletedRequest) -> CompletedTask:
-    """Raises NotFound (the token's attempt is over), InvalidArgument (command sequence; a bad command of a transient attempt,
-    which stays started until it times out), Needs; nothing is written then."""
+    """Raises NotFound (the token's attempt is over), InvalidArgument (command sequence; a bad command of a transient
+    attempt, which stays started until it times out), Needs; nothing is written then."""
     task = started_task(turn, token)
     if request.intermediate_page or request.page_number:
         raise FailedPrecondition(
@@ -165,7 +165,8 @@ def _check_versioning(request: RespondWorkflowTaskCompletedRequest) -> None:
 
 # ---- what is noted of the worker
 def _note_worker(turn: Turn, request: RespondWorkflowTaskCompletedRequest, completed_event_id: int) -> None:
-    """Its version, the build IDs search attribute, the point to reset to if that build proves bad; no problems any more."""
+    """Its version, the build IDs search attribute, the point to reset to if that build proves bad; no problems any
+    more."""
     run = turn.run
     stamp = request.worker_version_stamp
     if request.HasField("worker_version_stamp"):

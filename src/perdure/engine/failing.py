@@ -1,7 +1,7 @@
 """Workflow tasks that end badly: failed by the worker, by a bad command, or by time.
 
-Only the first failure in a row is stored; the attempts after it are transient. A failure on a sticky queue does not count:
-the next task is a first attempt on the normal queue (reference: engine 2.4).
+Only the first failure in a row is stored; the attempts after it are transient. A failure on a sticky queue does not
+count: the next task is a first attempt on the normal queue (reference: engine 2.4).
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from google.protobuf.message import Message
 from temporalio.api.common.v1 import RetryPolicy
 from temporalio.api.enums.v1 import RetryState, TimeoutType
 from temporalio.api.failure.v1 import Failure
@@ -86,10 +85,6 @@ def truncated(failure: Failure, limit: int) -> Failure:
 
 def _cut(text: str, limit: int) -> str:
     return text.encode()[: max(limit, 0)].decode(errors="ignore")
-
-
-def exceeds(message: Message, limit: int) -> bool:
-    return message.ByteSize() > limit
 
 
 def is_retryable(failure: Failure | None, non_retryable_types: Iterable[str]) -> bool:

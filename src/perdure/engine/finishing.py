@@ -12,8 +12,8 @@ from perdure.errors import InvalidArgument, PerdureError
 def finish(turn: Turn) -> PerdureError | None:
     """Ends the turn; every user of the engine calls this instead of `turn.end`.
 
-    Returns the error to answer instead of the decided reply, when the input made the history or the state too large: its
-    change is discarded and the workflow terminated (reference: engine 5.4).
+    Returns the error to answer instead of the decided reply, when the input made the history or the state too large:
+    its change is discarded and the workflow terminated (reference: engine 5.4).
     """
     run = turn.run
     if not turn.changed:
@@ -49,7 +49,8 @@ _BULKY = 64 * 1024
 
 
 def _may_be_bulky(run: Run) -> bool:
-    """Whether it is worth adding up: items are small unless there are thousands, or someone heartbeats a lot of details."""
+    """Whether it is worth adding up: items are small unless there are thousands, or someone heartbeats a lot of
+    details."""
     dirty = run.changes.items
     if not dirty:
         return False

@@ -33,8 +33,9 @@ def signal_workflow(
 ) -> None:
     """Record a signal. A request ID that this run has seen changes nothing, also when the run is closed.
 
-    `external` is the sending workflow. `with_start`: the request ID is that of the run's own start and was not a signal yet.
-    Raises NotFound (closed), InvalidArgument (too many signals), ResourceExhausted BUSY_WORKFLOW (a close was just refused).
+    `external` is the sending workflow. `with_start`: the request ID is that of the run's own start and was not a signal
+    yet. Raises NotFound (closed), InvalidArgument (too many signals), ResourceExhausted BUSY_WORKFLOW (a close was just
+    refused).
     """
     run = turn.run
     if request_id and not with_start:
@@ -88,8 +89,8 @@ def request_cancel(
     external: WorkflowExecution | None = None,
     external_initiated_event_id: int = 0,
 ) -> None:
-    """Ask the workflow to cancel itself. Asking a closed run, or one that was asked before, is a success that changes nothing,
-    whatever the first run ID. Raises NotFound for a running one of another chain."""
+    """Ask the workflow to cancel itself. Asking a closed run, or one that was asked before, is a success that changes
+    nothing, whatever the first run ID. Raises NotFound for a running one of another chain."""
     run = turn.run
     if not run.running or run.cancel_requested:
         return

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 
 class Stale(Exception):
-    """The task was handed out, timed out, moved to another queue, or its run closed: matching drops it silently and its poller
-    waits on. Raised before anything is written."""
+    """The task was handed out, timed out, moved to another queue, or its run closed: matching drops it silently and its
+    poller waits on. Raised before anything is written."""

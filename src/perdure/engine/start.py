@@ -57,8 +57,8 @@ StartRequest = StartWorkflowExecutionRequest | SignalWithStartWorkflowExecutionR
 
 @dataclass(slots=True)
 class StartOutcome:
-    """`link_event_type` is STARTED for the run's start, OPTIONS_UPDATED for a request attached to a running one (the link is
-    then by `link_request_id`), SIGNALED for signal-with-start."""
+    """`link_event_type` is STARTED for the run's start, OPTIONS_UPDATED for a request attached to a running one (the
+    link is then by `link_request_id`), SIGNALED for signal-with-start."""
 
     run: Run | None
     run_id: str
@@ -79,8 +79,8 @@ def create_run(
     schedule_first_task: bool = True,
     awaits_parent: bool = False,
 ) -> Turn:
-    """A new run whose Started event `fill` fills, now the execution's current one. Returns its open turn: the caller goes on
-    with it (a signal, say) and must `finish` it.
+    """A new run whose Started event `fill` fills, now the execution's current one. Returns its open turn: the caller
+    goes on with it (a signal, say) and must `finish` it.
 
     The first task is scheduled unless the event says back-off, or the run `awaits_parent`, or the caller does it later.
     """
@@ -165,7 +165,8 @@ def start_workflow(shared: Shared, current: Run | None, request: StartWorkflowEx
 def signal_with_start(
     shared: Shared, current: Run | None, request: SignalWithStartWorkflowExecutionRequest
 ) -> StartOutcome:
-    """SignalWithStartWorkflowExecution, validated and defaulted. A signal to a running workflow also ends its start delay."""
+    """SignalWithStartWorkflowExecution, validated and defaulted. A signal to a running workflow also ends its start
+    delay."""
     if current is not None:
         if current.running and request.workflow_id_conflict_policy != _TERMINATE_EXISTING:
             turn = Turn(shared, current)

@@ -54,7 +54,7 @@ class Fields:
         return item
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.pack() == other.pack()  # type: ignore[attr-defined] # same type
+        return type(self) is type(other) and self.pack() == other.pack()
 
     __hash__ = None  # type: ignore[assignment] # mutable
 
@@ -468,6 +468,7 @@ class Run:
         *CORE_FIELDS,
         "activities",
         "activity_ids",
+        "armed",
         "buffered",
         "cancels",
         "changes",
@@ -508,6 +509,8 @@ class Run:
         self.spilled = False
         """Items live in rows of their own since they outgrew the core."""
         self.deadlines: list[tuple[int, int, int, str]] = []
+        self.armed: dict[tuple[int, str], int] = {}
+        """The earliest entry in `deadlines` of each sort and key."""
         self.changes = Changes()
 
     @property
@@ -521,13 +524,19 @@ class Run:
     # ---- deadlines: a heap with lazy deletion, rebuilt on load; `waking.py` says which entries still hold
     def arm(self, due: int, order: int, sort: int, key: str = "") -> None:
         """Remember that something may be due then. Entries are checked against the state when they come up, so a deadline
-        that moved later or vanished needs no removal; one that moved earlier must be armed again."""
-        if due:
+        that moved later or vanished needs no removal; one that moved earlier must be armed again. Something that is armed
+        for an earlier moment already gets no second entry, as else a thousand retries would leave thousands of them."""
+        if due and not 0 < self.armed.get((sort, key), 0) <= due:
+            self.armed[sort, key] = due
             heapq.heappush(self.deadlines, (due, order, sort, key))
 
     def disarm(self) -> tuple[int, int, int, str]:
         """Take out the earliest entry: (due, order, sort, key)."""
-        return heapq.heappop(self.deadlines)
+        entry = heapq.heappop(self.deadlines)
+        due, _, sort, key = entry
+        if self.armed.get((sort, key)) == due:
+            del self.armed[sort, key]
+        return entry
 
     # ---- a refused completion leaves no trace
     def snapshot(self) -> dict[str, Any]:

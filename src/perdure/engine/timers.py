@@ -15,7 +15,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.engine.apply import remove_timer
 from perdure.engine.bad_command import BadCommand
 from perdure.engine.completion import Completion, attributes_missing
-from perdure.engine.state import BUFFERED, TIMER, Timer
+from perdure.engine.state import BUFFERED, Timer
 from perdure.engine.times import MAX_DURATION, set_duration, valid_duration
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import schedule_workflow_task
@@ -100,24 +100,10 @@ def _take_back_firing(turn: Turn, timer_id: str) -> int:
 
 
 def fire(turn: Turn, timer: Timer) -> None:
-    """Fire a due timer, and with it those that fell due by now with nothing else between: one task hears of all."""
-    _buffer_firing(turn, timer)
-    deadlines = turn.run.deadlines
-    while deadlines and deadlines[0][0] <= turn.now:
-        due, order, sort, key = deadlines[0]
-        if sort != TIMER:
-            break
-        turn.run.disarm()
-        another = turn.run.timers.get(key)
-        if another is not None and another.due == due and another.started_event_id == order:
-            _buffer_firing(turn, another)
-    schedule_workflow_task(turn)
-
-
-def _buffer_firing(turn: Turn, timer: Timer) -> None:
     event = turn.event(_FIRED)
     attributes = event.timer_fired_event_attributes
     attributes.timer_id = timer.timer_id
     attributes.started_event_id = timer.started_event_id
     turn.buffer(event)
     remove_timer(turn.run, timer.timer_id, timer.started_event_id)
+    schedule_workflow_task(turn)

@@ -1,4 +1,5 @@
-"""Requests to start and signal: defaults filled in place, then refused in the reference's order with its texts (engine 1.1).
+"""Requests to start and signal: defaults filled in place, then refused in the reference's order with its texts (engine
+1.1).
 
 Every check raises InvalidArgument unless it says otherwise. What commands share with requests is here too.
 """
@@ -138,8 +139,8 @@ def _default_policies(request: StartRequest, conflict: WorkflowIdConflictPolicy.
 def _check_policies(request: StartRequest) -> None:
     if request.workflow_id_reuse_policy == _REUSE.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING:
         raise InvalidArgument(
-            "Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING cannot be used together with a "
-            "WorkflowIDConflictPolicy"
+            "Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING cannot be used together "
+            "with a WorkflowIDConflictPolicy"
         )
     if (
         request.workflow_id_reuse_policy == _REUSE.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
@@ -229,7 +230,8 @@ def validate_task_queue(queue: TaskQueue, limits: Limits) -> None:
 
 
 def fill_and_validate_retry_policy(policy: RetryPolicy) -> None:
-    """Defaults for what is unset (initial interval 1 s, coefficient 2, maximum 100 times the initial one), then the rules."""
+    """Defaults for what is unset (initial interval 1 s, coefficient 2, maximum 100 times the initial one), then the
+    rules."""
     if not policy.initial_interval.seconds and not policy.initial_interval.nanos:
         set_duration(policy.initial_interval, SECOND)
     if not policy.backoff_coefficient:

@@ -56,7 +56,8 @@ def visibility_row_fields(run: Run) -> VisibilityRow:
 
 
 def _search_attributes(run: Run) -> bytes:
-    """Those that have a value: a JSON null is kept by the run and shown by describe, but is no value to list or find."""
+    """Those that have a value: a JSON null is kept by the run and shown by describe, but is no value to list or
+    find."""
     if not run.search_attributes:
         return b""
     attributes = SearchAttributes()

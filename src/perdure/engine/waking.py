@@ -1,7 +1,7 @@
 """Time has come: the earliest of a run's deadlines, carried out in a turn of its own.
 
-`run.deadlines` is a heap of hints. Whether one still holds is asked of the state when it comes up, so what moved later or
-vanished costs nothing until then.
+`run.deadlines` is a heap of hints. Whether one still holds is asked of the state when it comes up, so what moved later
+or vanished costs nothing until then.
 """
 
 from __future__ import annotations
@@ -73,10 +73,8 @@ def wake(turn: Turn) -> bool:
     entry = run.disarm()
     _, _, sort, key = entry
     try:
-        if sort == ACTIVITY:
-            _activities(turn, key)
-        elif sort == TIMER:
-            timers.fire(turn, run.timers[key])
+        if sort in _TOGETHER:
+            _together(turn, sort, key)
         else:
             _WAKE[sort](turn)
     except BaseException:
@@ -85,16 +83,22 @@ def wake(turn: Turn) -> bool:
     return True
 
 
-def _activities(turn: Turn, key: str) -> None:
-    """The activities that are due with nothing else between; the workflow hears of all their ends in one task."""
+def _together(turn: Turn, sort: int, key: str) -> None:
+    """All timers (or all activities) that fell due with nothing else between: the workflow hears of them in one
+    task."""
     run = turn.run
+    wake_one = _TOGETHER[sort]
     turn.task_held = True
-    _activity(turn, key)
-    while (due := next_deadline(run)) and due <= turn.now and run.deadlines[0][2] == ACTIVITY:
-        _activity(turn, run.disarm()[3])
+    wake_one(turn, key)
+    while (due := next_deadline(run)) and due <= turn.now and run.deadlines[0][2] == sort:
+        wake_one(turn, run.disarm()[3])
     turn.task_held = False
     if turn.task_wanted:
         schedule_workflow_task(turn)
+
+
+def _timer(turn: Turn, key: str) -> None:
+    timers.fire(turn, turn.run.timers[key])
 
 
 def _activity(turn: Turn, key: str) -> None:
@@ -120,3 +124,4 @@ _WAKE: dict[int, Callable[[Turn], None]] = {
     RUN: time_out_run,
     BACKOFF: _first_task,
 }
+_TOGETHER: dict[int, Callable[[Turn, str], None]] = {TIMER: _timer, ACTIVITY: _activity}

@@ -1,8 +1,8 @@
 """Workflow tasks: scheduled once something happened that the workflow must hear of, started by a poller.
 
-At most one is pending. After a failure the next attempts are *transient*: neither Scheduled nor Started is stored until the
-attempt completes; their poll answer carries them as virtual events with the IDs they would get. How a task ends is in
-`completing.py` and `failing.py`.
+At most one is pending. After a failure the next attempts are *transient*: neither Scheduled nor Started is stored until
+the attempt completes; their poll answer carries them as virtual events with the IDs they would get. How a task ends is
+in `completing.py` and `failing.py`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Poller:
 
 @dataclass(slots=True)
 class StartedWorkflowTask:
-    """All that a PollWorkflowTaskQueueResponse needs but the stored events first..last, which the runtime splices in before
-    `virtual_events` (the framed Scheduled and Started of a transient task)."""
+    """All that a PollWorkflowTaskQueueResponse needs but the stored events first..last, which the runtime splices in
+    before `virtual_events` (the framed Scheduled and Started of a transient task)."""
 
     token: bytes
     namespace_id: str
@@ -68,8 +68,8 @@ class StartedWorkflowTask:
 def schedule_workflow_task(turn: Turn, *, break_backoff: bool = False, offer: bool = True) -> None:
     """Have a worker look at the run, unless a task is pending, the run is closed, or its first task has to wait.
 
-    `break_backoff` ends that wait (cancel request, signal-with-start, the back-off's end). `offer` False keeps the task from
-    matching: the caller starts it itself.
+    `break_backoff` ends that wait (cancel request, signal-with-start, the back-off's end). `offer` False keeps the task
+    from matching: the caller starts it itself.
     """
     run = turn.run
     if run.workflow_task is not None or not run.running:
@@ -324,8 +324,8 @@ def started_task(turn: Turn, token: TaskToken) -> WorkflowTask:
 
 
 def reissue_workflow_task(turn: Turn, token: TaskToken) -> StartedWorkflowTask | None:
-    """The poller went away before its answer left: the same started task for another poller of that queue, under a new stamp,
-    so that the first token is dead. None when the task ended meanwhile."""
+    """The poller went away before its answer left: the same started task for another poller of that queue, under a new
+    stamp, so that the first token is dead. None when the task ended meanwhile."""
     try:
         task = started_task(turn, token)
     except NotFound:
@@ -337,8 +337,9 @@ def reissue_workflow_task(turn: Turn, token: TaskToken) -> StartedWorkflowTask |
 
 
 def sticky_unavailable(turn: Turn, stamp: int) -> None:
-    """Nobody polls the sticky queue: the task goes to the normal one. Its Scheduled event and its schedule-to-start timer stay
-    as they are; the sticky queue is forgotten when a poller of the normal one takes the task. Raises Stale."""
+    """Nobody polls the sticky queue: the task goes to the normal one. Its Scheduled event and its schedule-to-start
+    timer stay as they are; the sticky queue is forgotten when a poller of the normal one takes the task. Raises
+    Stale."""
     task = turn.run.workflow_task
     if task is None or task.started_event_id or task.stamp != stamp:
         raise Stale
