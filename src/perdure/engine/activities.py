@@ -99,7 +99,9 @@ def start_activity_task(turn: Turn, scheduled_event_id: int, stamp: int, poller:
     )
 
 
-def start_eager_activity(turn: Turn, scheduled_event_id: int, identity: str, worker_version: bytes = b"") -> StartedActivity:
+def start_eager_activity(
+    turn: Turn, scheduled_event_id: int, identity: str, worker_version: bytes = b""
+) -> StartedActivity:
     """Start an activity that this turn scheduled, for the worker that waits for the answer to its completion."""
     activity = turn.run.activities[scheduled_event_id]
     poller = Poller(

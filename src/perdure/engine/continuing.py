@@ -59,6 +59,7 @@ def continue_as_new(completion: Completion, command: Command) -> tuple[HistoryEv
         if wanted.HasField(name):
             getattr(said, name).CopyFrom(getattr(wanted, name))
     said.inherit_build_id = wanted.inherit_build_id
+    said.initial_versioning_behavior = wanted.initial_versioning_behavior
 
     start = turn.stored_event(1) if run.start_carries else None
     backoff = minimal_backoff(turn, backoff)

@@ -1,13 +1,15 @@
-"""What a run is between two inputs: bytes and scalars, never a (sub-)message of a request, which would pin it in memory.
+"""What a run is between two inputs: bytes and scalars, never a (sub-)message of a request, which would pin it in
+memory.
 
-A `Run` is a core plus items (pending activities, timers, children, external requests) plus the buffer. History-made state is
-written by `apply.py` only; the rest (attempts, heartbeats, stickiness, the buffer) by the `note_*` functions of the concept's
-own module, through `Turn`. Items are replaced, not mutated, while a workflow task completion is being decided, so that
-`Run.snapshot` can be shallow and a refused completion leaves no trace.
+A `Run` is a core plus items (pending activities, timers, children, external requests) plus the buffer. History-made
+state is written by `apply.py` only; the rest (attempts, heartbeats, stickiness, the buffer) by the `note_*` functions
+of the concept's own module, through `Turn`. Items are replaced, not mutated, while a workflow task completion is being
+decided, so that `Run.snapshot` can be shallow and a refused completion leaves no trace.
 
 Times are microseconds since 1970 UTC, durations microseconds; 0 is "none" for both.
 """
 
+# ruff: noqa: RUF012, RUF023 - records are their slots in stored order, with defaults that nobody writes to
 from __future__ import annotations
 
 import heapq
@@ -19,7 +21,8 @@ RUNNING: Final = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
 
 
 class Fields:
-    """A plain record whose slots are its stored fields, in order. New fields are appended with a default, never removed."""
+    """A plain record whose slots are its stored fields, in order. New fields are appended with a default, never
+    removed."""
 
     __slots__: tuple[str, ...] = ()
     DEFAULTS: dict[str, Any] = {}
@@ -66,8 +69,8 @@ class Fields:
 class WorkflowTask(Fields):
     """The pending workflow task. `started_event_id` 0: not started.
 
-    `transient` (attempt 2 and later): neither Scheduled nor Started is in the history yet; their IDs are the ones they would
-    get now. `queue` is the queue it was offered to; `sticky` whether that is the run's sticky queue.
+    `transient` (attempt 2 and later): neither Scheduled nor Started is in the history yet; their IDs are the ones they
+    would get now. `queue` is the queue it was offered to; `sticky` whether that is the run's sticky queue.
     """
 
     scheduled_event_id: int
@@ -135,8 +138,8 @@ class WorkflowTask(Fields):
 class Activity(Fields):
     """A pending activity. `started_at` 0: not started (`attempt_scheduled_at` may lie ahead: back-off).
 
-    `answer` is a serialised PollActivityTaskQueueResponse with all that does not change between attempts, or empty when it is
-    large: then it is made from the Scheduled event. `retry_policy` and `last_failure` are serialised messages.
+    `answer` is a serialised PollActivityTaskQueueResponse with all that does not change between attempts, or empty when
+    it is large: then it is made from the Scheduled event. `retry_policy` and `last_failure` are serialised messages.
     """
 
     scheduled_event_id: int
@@ -523,9 +526,10 @@ class Run:
 
     # ---- deadlines: a heap with lazy deletion, rebuilt on load; `waking.py` says which entries still hold
     def arm(self, due: int, order: int, sort: int, key: str = "") -> None:
-        """Remember that something may be due then. Entries are checked against the state when they come up, so a deadline
-        that moved later or vanished needs no removal; one that moved earlier must be armed again. Something that is armed
-        for an earlier moment already gets no second entry, as else a thousand retries would leave thousands of them."""
+        """Remember that something may be due then. Entries are checked against the state when they come up, so a
+        deadline that moved later or vanished needs no removal; one that moved earlier must be armed again. Something
+        that is armed for an earlier moment already gets no second entry, as else a thousand retries would leave
+        thousands of them."""
         if due and not 0 < self.armed.get((sort, key), 0) <= due:
             self.armed[sort, key] = due
             heapq.heappush(self.deadlines, (due, order, sort, key))
