@@ -76,3 +76,16 @@ def test_a_loaded_run_wakes_as_the_stored_one_would_have() -> None:
     loaded = decode(encode_core(scene.run, 1 << 20), [])
 
     assert next_deadline(loaded) == next_deadline(scene.run) == NOON + 40 * SECOND
+
+
+def test_a_timer_whose_id_was_used_before_fires_in_its_own_order() -> None:
+    scene = given()
+    scene.start()
+    scene.complete(start_timer("a", 3), force_create_new_workflow_task=True)
+    scene.complete(cancel_timer("a"), start_timer("b", 9), start_timer("a", 9))
+    scene.advance(9)
+
+    assert scene.decide(wake)
+
+    fired = [event.timer_fired_event_attributes.timer_id for event in scene.history()[-3:-1]]
+    assert fired == ["b", "a"]

@@ -1,4 +1,5 @@
-"""Events to state: the only writer of history-made state. No validation here: history is the truth, deciding came before.
+"""Events to state: the only writer of history-made state. No validation here: history is the truth, deciding came
+before.
 
 Replaying a stored history (`fold`) and continuing a live run take the same path. What history does not hold (attempts,
 heartbeats, stickiness, request IDs, stamps) is noted by the deciding modules.
@@ -33,8 +34,8 @@ from perdure.engine.state import (
 from perdure.engine.times import SECOND, duration_us, timestamp_us
 
 INSTANT = SECOND // 2
-"""When a timer without a duration fires. The reference's timers are up to a second late, and what its clients do right after
-such a completion comes first (recorded: workflow_task_bad_commands)."""
+"""When a timer without a duration fires. The reference's timers are up to a second late, and what its clients do right
+after such a completion comes first (recorded: workflow_task_bad_commands)."""
 STICKY = 2
 """enums.TaskQueueKind.TASK_QUEUE_KIND_STICKY."""
 
@@ -58,8 +59,8 @@ def fold(events: Iterable[HistoryEvent]) -> Run:
 
 
 def is_null(payload: Payload) -> bool:
-    """Whether a memo or search attribute value means "remove": no data, or `[]`. A JSON `null` is kept as it is (recorded:
-    upsert_search_attributes_and_memo)."""
+    """Whether a memo or search attribute value means "remove": no data, or `[]`. A JSON `null` is kept as it is
+    (recorded: upsert_search_attributes_and_memo)."""
     return payload.data in (b"", b"[]")
 
 

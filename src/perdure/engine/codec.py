@@ -1,8 +1,8 @@
 """The stored form of a run: a core, and items that live inside it while all are small, else in rows of their own.
 
-Core: msgpack `[format, [core fields in the order of state.CORE_FIELDS], parent, workflow task, items or None, extra]`. Fields are
-only ever appended, so a newer release reads older blobs with defaults, and an older one keeps what it does not know in
-`extra`. Item rows: msgpack lists of the item's slots.
+Core: msgpack `[format, [core fields in the order of state.CORE_FIELDS], parent, workflow task, items or None, extra]`.
+Fields are only ever appended, so a newer release reads older blobs with defaults, and an older one keeps what it does
+not know in `extra`. Item rows: msgpack lists of the item's slots.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _KNOWN: Final = len(CORE_FIELDS)
 
 
 def encode_core(run: Run, items_in_core: int) -> bytes:
-    """The core; with the items inside unless `run.spilled`. Sets `run.spilled` once they outgrow `items_in_core` bytes: the
-    caller then writes all items as rows (`all_items`)."""
+    """The core; with the items inside unless `run.spilled`. Sets `run.spilled` once they outgrow `items_in_core` bytes:
+    the caller then writes all items as rows (`all_items`)."""
     items: Any = None
     if not run.spilled:
         items = _pack_items(run)
@@ -109,7 +109,9 @@ def decode(core: bytes, items: list[tuple[int, str, bytes]]) -> Run:
     """The run as it was encoded, its deadlines armed. Raises ValueError for a format of a newer release."""
     fields = msgpack.unpackb(core, strict_map_key=False)
     if fields[0] != FORMAT:
-        raise ValueError(f"run state has format {fields[0]}, this release reads {FORMAT}: it was written by a newer release")
+        raise ValueError(
+            f"run state has format {fields[0]}, this release reads {FORMAT}: it was written by a newer release"
+        )
     _, values, parent, task, inside, spilled = fields[:6]
     run = Run()
     count = len(values)

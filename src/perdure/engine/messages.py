@@ -1,10 +1,11 @@
 """Messages between executions: child start and close, external signal and cancel, parent close policy.
 
 Written to the outbox with the sender's turn; the receiver's turn deletes the row in its own transaction, so delivery is
-exactly once and in order per sender and receiver. `encode`/`decode` give the stored form; unknown trailing fields are kept
-out of the way, unknown kinds are an error (a newer release wrote them).
+exactly once and in order per sender and receiver. `encode`/`decode` give the stored form; unknown trailing fields are
+kept out of the way, unknown kinds are an error (a newer release wrote them).
 """
 
+# ruff: noqa: RUF012 - records are their slots in stored order, with defaults that nobody writes to
 from __future__ import annotations
 
 from typing import Any, ClassVar
@@ -70,8 +71,8 @@ class StartChild(Message):
 
 
 class ChildStarted(Message):
-    """Child to parent: the run exists. The parent records it and sends ParentReady back. `header` is the serialised Header of
-    the initiated event."""
+    """Child to parent: the run exists. The parent records it and sends ParentReady back. `header` is the serialised
+    Header of the initiated event."""
 
     KIND = 2
     initiated_event_id: int
@@ -84,8 +85,8 @@ class ChildStarted(Message):
 
 
 class ChildStartFailed(Message):
-    """Child's execution to parent. `cause` is a number of enums.StartChildWorkflowExecutionFailedCause; `control` is echoed from
-    the initiated event."""
+    """Child's execution to parent. `cause` is a number of enums.StartChildWorkflowExecutionFailedCause; `control` is
+    echoed from the initiated event."""
 
     KIND = 3
     initiated_event_id: int
@@ -96,7 +97,8 @@ class ChildStartFailed(Message):
 
 
 class ParentReady(Message):
-    """Parent to child: the start is recorded, or never will be as the parent closed: schedule the first workflow task."""
+    """Parent to child: the start is recorded, or never will be as the parent closed: schedule the first workflow
+    task."""
 
     KIND = 4
     __slots__ = (*_TO,)
@@ -116,7 +118,8 @@ class ChildClosed(Message):
 
 
 class SignalExternal(Message):
-    """Sender to target. `initiated` is the serialised SignalExternal...Initiated HistoryEvent; `request_id` dedups retries."""
+    """Sender to target. `initiated` is the serialised SignalExternal...Initiated HistoryEvent; `request_id` dedups
+    retries."""
 
     KIND = 6
     from_namespace: str
@@ -152,7 +155,8 @@ class CancelExternal(Message):
 
 
 class ExternalResult(Message):
-    """Target's execution to sender. `failed_cause` 0: delivered. `cancel`: it answers a cancel request, not a signal."""
+    """Target's execution to sender. `failed_cause` 0: delivered. `cancel`: it answers a cancel request, not a
+    signal."""
 
     KIND = 8
     initiated_event_id: int
@@ -164,8 +168,8 @@ class ExternalResult(Message):
 
 class ParentClosed(Message):
     """Parent to child, when the parent's run closed: `policy` is a number of enums.ParentClosePolicy (TERMINATE or
-    REQUEST_CANCEL). It concerns the child's current run if its chain began with `child_run_id` (empty: any run whose parent
-    is the sender's run)."""
+    REQUEST_CANCEL). It concerns the child's current run if its chain began with `child_run_id` (empty: any run whose
+    parent is the sender's run)."""
 
     KIND = 9
     from_namespace: str

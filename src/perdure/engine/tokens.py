@@ -1,6 +1,7 @@
 """Task tokens: opaque to workers, versioned, and telling enough to refuse a stale one.
 
-msgpack `[version, namespace ID, execution ID, run ID, kind, scheduled event ID, started event ID, attempt, stamp, started time]`.
+msgpack `[version, namespace ID, execution ID, run ID, kind, scheduled event ID, started event ID, attempt, stamp,
+started time]`.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """A turn decides one input for one run: events, new state, effects. It is the engine's unit of atomicity.
 
-Two classes of events (reference: direct and buffered). *Direct* ones (life cycle, workflow task, made by commands) get the
-next event ID at once: `emit`. All others arrive from outside at any moment: `buffer`. Those are *flushed* (given IDs and
-appended; completions of activities and children after all others) right before a workflow task is scheduled, and at the end
-of the turn if no workflow task is started. While one is started they wait in `run.buffered`, invisible, so that a worker
-never sees a history that changes under its feet.
+Two classes of events (reference: direct and buffered). *Direct* ones (life cycle, workflow task, made by commands) get
+the next event ID at once: `emit`. All others arrive from outside at any moment: `buffer`. Those are *flushed* (given
+IDs and appended; completions of activities and children after all others) right before a workflow task is scheduled,
+and at the end of the turn if no workflow task is started. While one is started they wait in `run.buffered`, invisible,
+so that a worker never sees a history that changes under its feet.
 
-A function that decides takes the turn first, checks everything that can be refused, then writes. Where a refusal can come
-after writing (the 51st command of a completion), the caller keeps a `mark` and goes `back` to it.
+A function that decides takes the turn first, checks everything that can be refused, then writes. Where a refusal can
+come after writing (the 51st command of a completion), the caller keeps a `mark` and goes `back` to it.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ _CHILD_CLOSES = {
 
 
 class Needs(Exception):
-    """The turn needs stored events that the state does not hold. Raised before anything was changed; the runtime loads them
-    and decides again with `Turn.loaded` filled."""
+    """The turn needs stored events that the state does not hold. Raised before anything was changed; the runtime loads
+    them and decides again with `Turn.loaded` filled."""
 
     def __init__(self, run: Run, event_ids: tuple[int, ...]) -> None:
         super().__init__(run.run_id, event_ids)

@@ -40,25 +40,26 @@ def next_deadline(run: Run) -> int:
         return 0
     while run.deadlines:
         due, order, sort, key = run.deadlines[0]
-        real = _due(run, sort, key)
-        if real == due:
+        real, real_order = _due(run, sort, key)
+        if real == due and real_order == order:
             return due
         run.disarm()
-        if real > due:
-            run.arm(real, order, sort, key)
+        run.arm(real, real_order, sort, key)
     return 0
 
 
-def _due(run: Run, sort: int, key: str) -> int:
+def _due(run: Run, sort: int, key: str) -> tuple[int, int]:
+    """When that thing is due, and its place among what is due at the same moment; (0, 0) when it is gone. A timer's ID
+    may have been used again since the hint was left."""
     if sort == TIMER:
         timer = run.timers.get(key)
-        return 0 if timer is None else timer.due
+        return (0, 0) if timer is None else (timer.due, timer.started_event_id)
     if sort == ACTIVITY:
         activity = run.activities.get(int(key))
-        return 0 if activity is None else activity_deadlines.next_deadline(run, activity)
+        return (0, 0) if activity is None else (activity_deadlines.next_deadline(run, activity), int(key))
     if sort == WORKFLOW_TASK:
-        return 0 if run.workflow_task is None else workflow_tasks.deadline(run.workflow_task)
-    return run.run_expires_at if sort == RUN else run.backoff_until
+        return (0, 0) if run.workflow_task is None else (workflow_tasks.deadline(run.workflow_task), 0)
+    return (run.run_expires_at, RUN_ORDER) if sort == RUN else (run.backoff_until, 0)
 
 
 def wake(turn: Turn) -> bool:
