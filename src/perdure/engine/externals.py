@@ -6,7 +6,7 @@ becomes an event of the sender if it is still open.
 
 from __future__ import annotations
 
-import uuid
+import re
 from typing import Final
 
 from temporalio.api.command.v1 import Command
@@ -47,6 +47,7 @@ _CANCEL_NOT_FOUND: Final = int(
     CancelExternalWorkflowExecutionFailedCause.CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED_CAUSE_EXTERNAL_WORKFLOW_EXECUTION_NOT_FOUND
 )
 _HISTORY_SERVICE: Final = "history-service"
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 # ---- the commands
@@ -68,7 +69,7 @@ def signal_external(completion: Completion, command: Command) -> None:
             f"WorkflowId is not set on {on} Namespace={wanted.namespace} RunId={run_id} SignalName={name}",
         )
     _check_length(completion, _BAD_SIGNAL, "WorkflowId", workflow_id, on)
-    if run_id and not _is_uuid(run_id):
+    if run_id and not _UUID.fullmatch(run_id):
         raise BadCommand(
             _BAD_SIGNAL,
             f"Invalid RunId set on {on} WorkflowId={workflow_id} Namespace={wanted.namespace} RunId={run_id} "
@@ -127,7 +128,7 @@ def cancel_external(completion: Completion, command: Command) -> None:
     if not workflow_id:
         raise BadCommand(_BAD_CANCEL, f"WorkflowId is not set on {on} Namespace={wanted.namespace} RunId={run_id}")
     _check_length(completion, _BAD_CANCEL, "WorkflowId", workflow_id, on)
-    if run_id and not _is_uuid(run_id):
+    if run_id and not _UUID.fullmatch(run_id):
         raise BadCommand(
             _BAD_CANCEL,
             f"Invalid RunId set on {on} WorkflowId={workflow_id} RunId={run_id} Namespace={wanted.namespace}",
@@ -178,14 +179,6 @@ def _check_length(completion: Completion, cause: int, name: str, value: str, on:
 def _check_count(cause: int, what: str, count: int, limit: int) -> None:
     if count >= limit:
         raise BadCommand(cause, f"the number of pending {what}, {count}, has reached the per-workflow limit of {limit}")
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
 
 
 # ---- the target receives
