@@ -23,7 +23,7 @@ COLOURS = {
     Status.FAILED: "red",
     Status.ESCALATED: "red",
 }
-EVENTS_SHOWN = 8
+ROWS_AROUND = 6
 
 
 @dataclass(slots=True)
@@ -79,12 +79,13 @@ class Board:
     def _render(self) -> RenderableType:
         table = Table(title=f"Orders after {self.seconds:.0f} s", title_justify="left", expand=True)
         table.add_column("order", no_wrap=True)
-        table.add_column("what happens to it", style="dim")
+        table.add_column("what happens to it", style="dim", no_wrap=True)
         table.add_column("status", no_wrap=True)
-        table.add_column("way there", style="dim", ratio=1)
+        table.add_column("way there", style="dim", no_wrap=True, ratio=1)
         for order_id, row in self._rows.items():
             status = row.path[-1] if row.path else "-"
             way = " › ".join(row.path[:-1])
             shown = Text(status, style=COLOURS.get(Status(status), "cyan") if row.path else "dim")
             table.add_row(order_id, row.story, shown, f"{way} ({row.note})" if row.note else way)
-        return Group(table, *(Text(event) for event in self._events[-EVENTS_SHOWN:]))
+        room = max(1, self._console.height - len(self._rows) - ROWS_AROUND)
+        return Group(table, *(Text(event, no_wrap=True, overflow="ellipsis") for event in self._events[-room:]))

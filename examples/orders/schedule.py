@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import sys
 
 from temporalio.client import (
     Client,
@@ -19,6 +20,7 @@ from temporalio.client import (
     ScheduleUpdate,
     ScheduleUpdateInput,
 )
+from temporalio.service import RPCError
 
 from examples.orders import temporal
 from examples.orders.settings import Settings
@@ -74,7 +76,10 @@ async def run(command: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", choices=("create", "show", "trigger", "delete"))
-    asyncio.run(run(parser.parse_args().command))
+    try:
+        asyncio.run(run(parser.parse_args().command))
+    except RPCError as error:
+        sys.exit(f"the server refused: {error.status.name}: {error}")
 
 
 if __name__ == "__main__":
