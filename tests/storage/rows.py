@@ -50,6 +50,7 @@ def current(run_no: int = 1, **changes: Any) -> CurrentWrite:
 
 def execution(run_no: int = 1, **changes: Any) -> VisibilityWrite:
     made = VisibilityWrite(
+        run_no=run_no,
         namespace_id=NAMESPACE,
         run_id=run_id(run_no),
         workflow_id=f"order-{run_no}",

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from perdure.errors import InvalidArgument
-from perdure.storage.store import ItemWrite, NamespaceWrite, Refused, RunDelete, Store
+from perdure.storage.store import ItemWrite, NamespaceWrite, Refused, RunDelete, Store, VisibilityChange
 from perdure.visibility.parser import EVERYTHING, parse
 from tests.storage.rows import (
     NAMESPACE,
@@ -299,17 +299,85 @@ async def test_a_closed_run_replaces_its_row_values_and_counts(store: Store) -> 
     custom = {"CustomKeyword": 2}
     await written(store, visibility=[execution(1, values=[("CustomKeyword", 2, "old")]), execution(2)])
 
-    closed = execution(1, status=2, close_time=NOON + 50, history_length=5, values=[("CustomKeyword", 2, "new")])
-    await written(store, visibility=[replace(closed, status=1), closed])
+    closed = execution(
+        1,
+        change=VisibilityChange.STATUS,
+        status=2,
+        close_time=NOON + 50,
+        history_length=5,
+        values=[("CustomKeyword", 2, "new")],
+    )
+    await written(store, visibility=[closed])
 
     rows, _ = await store.list_executions(NAMESPACE, parse("CustomKeyword = 'new'", custom), 9, b"")
-    assert rows == [replace(closed, values=())]
+    assert rows == [replace(closed, change=VisibilityChange.STARTED, values=())]
     assert await store.count_executions(NAMESPACE, parse("CustomKeyword = 'old'", custom)) == [(None, 0)]
     assert await store.count_executions(NAMESPACE, EVERYTHING, "ExecutionStatus") == [(1, 1), (2, 1)]
-    assert await store.count_executions(NAMESPACE, parse("ExecutionStatus = 'Completed'", {})) == [(None, 1)]
+    for status in ("Completed", "Running"):
+        assert await store.count_executions(NAMESPACE, parse(f"ExecutionStatus = '{status}'", {})) == [(None, 1)]
+    assert await store.count_executions(NAMESPACE, parse("ExecutionStatus = 'Failed'", {})) == [(None, 0)]
     assert await store.count_executions(
         NAMESPACE, parse("WorkflowType = 'Order' GROUP BY ExecutionStatus", {}, counting=True)
     ) == [(1, 1), (2, 1)]
+
+
+async def test_changed_attributes_leave_place_and_status_alone(store: Store) -> None:
+    custom = {"CustomKeyword": 2}
+    await written(store, visibility=[execution(1), execution(2)])
+    changed = execution(
+        1, change=VisibilityChange.ATTRIBUTES, status=9, memo=b"new", values=[("CustomKeyword", 2, "new")]
+    )
+
+    await written(store, visibility=[changed])
+
+    rows, _ = await store.list_executions(NAMESPACE, EVERYTHING, 9, b"")
+    assert rows == [execution(2), execution(1, memo=b"new")]
+    assert await store.count_executions(NAMESPACE, parse("CustomKeyword = 'new'", custom)) == [(None, 1)]
+
+
+async def test_values_that_did_not_change_are_kept(store: Store) -> None:
+    values = [("CustomKeyword", 2, "x")]
+    await written(store, visibility=[execution(1, values=values)])
+
+    closed = execution(1, change=VisibilityChange.STATUS, status=3, close_time=NOON + 50, values=None)
+    await written(store, visibility=[closed])
+
+    query = parse("CustomKeyword = 'x' AND ExecutionStatus = 'Failed'", {"CustomKeyword": 2})
+    assert [row.run_id for row in (await store.list_executions(NAMESPACE, query, 9, b""))[0]] == [run_id(1)]
+
+
+async def test_a_run_is_listed_once(store: Store) -> None:
+    await written(store, visibility=[execution(1)])
+
+    assert isinstance(await outcome(store, batch(visibility=[execution(2), execution(1)])), Refused)
+    assert await store.count_executions(NAMESPACE, EVERYTHING) == [(None, 1)]
+
+
+async def test_runs_are_found_by_run_id_root_and_status(store: Store) -> None:
+    await written(
+        store,
+        runs=[run(1), run(2), run(3)],
+        visibility=[
+            execution(1),
+            execution(2, root_workflow_id="order-1", root_run_id=run_id(1)),
+            execution(3, status=5, close_time=NOON),
+        ],
+    )
+
+    async def found(text: str) -> list[int]:
+        rows, _ = await store.list_executions(NAMESPACE, parse(text, {}), 9, b"")
+        return sorted(row.run_no for row in rows)
+
+    assert await found(f"RunId = '{run_id(2)}'") == [2]
+    assert await found(f"RunId IN ('{run_id(2)}', '{run_id(3)}')") == [2, 3]
+    assert await found(f"NOT RunId = '{run_id(2)}'") == [1, 3]
+    assert await found("RootWorkflowId = 'order-1'") == [1, 2]
+    assert await found("RootWorkflowId != 'order-1'") == [3]
+    assert await found("RootWorkflowId STARTS_WITH 'order'") == [1, 2, 3]
+    assert await found("ExecutionStatus = 'Running'") == [1, 2]
+    assert await found("ExecutionStatus IN ('Terminated', 'Failed')") == [3]
+    assert await found("ExecutionStatus IN ('Running', 'Terminated')") == [1, 2, 3]
+    assert await found("NOT ExecutionStatus = 'Running'") == [3]
 
 
 async def test_system_divisions_are_hidden_unless_asked_for(store: Store) -> None:

@@ -52,8 +52,9 @@ def rows(draw: st.DrawFn) -> list[VisibilityWrite]:
                 start_time=NOON + draw(numbers),
                 execution_time=NOON,
                 close_time=None if closed is None else NOON + closed,
-                status=draw(st.integers(1, 3)),
+                status=1 if closed is None else draw(st.integers(2, 4)),
                 parent_workflow_id=draw(words),
+                root_workflow_id=draw(words.filter(bool)),
                 history_length=draw(st.integers(0, 2)),
                 values=values,
             )
@@ -66,7 +67,7 @@ def rows(draw: st.DrawFn) -> list[VisibilityWrite]:
 comparable = [
     ("WorkflowId", words), ("Key", words), ("ParentWorkflowId", words), ("Int", numbers | words), ("Double", numbers),
     ("StartTime", numbers.map(NOON.__add__)), ("CloseTime", numbers.map(NOON.__add__)), ("ExecutionDuration", numbers),
-    ("HistoryLength", numbers), ("ExecutionStatus", st.integers(1, 3)),
+    ("HistoryLength", numbers), ("RootWorkflowId", words), ("ExecutionStatus", st.integers(1, 4)),
 ]  # fmt: skip
 many = [("Tags", words), ("Note", st.sampled_from(["red", "FOX", "blue red"])), ("Bool", st.booleans())]
 
@@ -158,6 +159,7 @@ def values_of(row: VisibilityWrite, attribute: str) -> list[Any]:
     closed = row.close_time is not None
     value = {
         "WorkflowId": row.workflow_id,
+        "RootWorkflowId": row.root_workflow_id,
         "ParentWorkflowId": row.parent_workflow_id or None,
         "StartTime": row.start_time,
         "CloseTime": row.close_time if closed else FOREVER,

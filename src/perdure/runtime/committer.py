@@ -21,7 +21,7 @@ from perdure.engine.state import Changes, Run
 from perdure.engine.visibility import visibility_row_fields
 from perdure.engine.waking import next_deadline
 from perdure.log import Log
-from perdure.runtime.executions import Executions, Loaded
+from perdure.runtime.executions import STARTED_EVENT, Executions, Loaded, Tail
 from perdure.runtime.search_values import search_values
 from perdure.storage.store import (
     Batch,
@@ -36,6 +36,7 @@ from perdure.storage.store import (
     Store,
     StoreFailed,
     TaskWrite,
+    VisibilityChange,
     VisibilityWrite,
 )
 
@@ -291,11 +292,13 @@ class Committer:
             0,
             history,
             items,
-            changes.request_ids,
+            # The core holds the request that started the run.
+            [seen for seen in changes.request_ids if seen != (run.create_request_id, STARTED_EVENT, 1)],
         )
         batch.runs.append(write)
         current = execution.current
-        if current is not None and current.run_id == run.run_id and (changes.started or changes.visibility):
+        moved = changes.started or (changes.visibility and not run.running)
+        if moved and current is not None and current.run_id == run.run_id:
             current.run_no = run.run_no
             current.status = run.status
             batch.currents.append(
@@ -312,14 +315,23 @@ class Committer:
                 )
             )
         if changes.visibility:
-            batch.visibility.append(self._visibility(execution, run))
+            batch.visibility.append(self._visibility(execution, run, tail))
         run.changes = Changes()
         sealed.sealed_runs.append((loaded, run, history))
         self._on_sealed(loaded, run, wake_at)
 
-    def _visibility(self, execution: Execution, run: Run) -> VisibilityWrite:
+    def _visibility(self, execution: Execution, run: Run, tail: Tail) -> VisibilityWrite:
         row = visibility_row_fields(run)
+        if run.changes.started:
+            change = VisibilityChange.STARTED
+        else:
+            change = VisibilityChange.ATTRIBUTES if run.running else VisibilityChange.STATUS
+        values = None
+        if row.search_attributes != tail.listed_attributes:
+            tail.listed_attributes = row.search_attributes
+            values = search_values(run.search_attributes, self._search_types(execution.namespace_id))
         return VisibilityWrite(
+            run_no=run.run_no,
             namespace_id=execution.namespace_id,
             run_id=run.run_id,
             workflow_id=run.workflow_id,
@@ -338,7 +350,8 @@ class Committer:
             state_transitions=row.state_transitions,
             memo=row.memo,
             search_attributes=row.search_attributes,
-            values=search_values(run.search_attributes, self._search_types(execution.namespace_id)),
+            change=change,
+            values=values,
         )
 
     def _done(self, outcome: Refused | StoreFailed | None) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from temporalio.api.enums.v1 import EventType
+
 from perdure.engine.codec import decode
 from perdure.engine.execution import Current, Execution
 from perdure.engine.state import Run
@@ -17,6 +19,8 @@ from perdure.storage.store import HistoryBatch, Store, StoredExecution, StoreFai
 
 Key = tuple[str, int, str]
 """(namespace ID, kind, execution ID)"""
+
+STARTED_EVENT = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
 
 TAIL_BYTES = 64 * 1024
 """History kept beside a loaded run, newest batches first in line."""
@@ -28,13 +32,15 @@ class Tail:
     `batches` hold events from `first_event_id` without gaps. Events up to `durable_event_id` are committed.
     """
 
-    __slots__ = ("batches", "durable_event_id", "first_event_id", "size", "watchers")
+    __slots__ = ("batches", "durable_event_id", "first_event_id", "listed_attributes", "size", "watchers")
 
     def __init__(self, next_event_id: int) -> None:
         self.batches: deque[HistoryBatch] = deque()
         self.first_event_id = next_event_id
         self.durable_event_id = next_event_id - 1
         self.size = 0
+        self.listed_attributes: bytes | None = None
+        """Search attributes as lists know them already; None: not known here."""
         self.watchers: list[Callable[[], None]] = []
 
     def append(self, batch: HistoryBatch) -> None:
@@ -151,7 +157,8 @@ class Executions:
         run = decode(stored.run.core, stored.run.items)
         run.run_no = stored.run.run_no
         run.version = stored.run.version
-        run.request_ids = {request_id: (kind, event) for request_id, kind, event in stored.run.request_ids}
+        run.request_ids = {run.create_request_id: (STARTED_EVENT, 1)}  # not stored twice, see the committer
+        run.request_ids.update((request_id, (kind, event)) for request_id, kind, event in stored.run.request_ids)
         execution.runs[run.run_id] = run
         loaded.tails[run.run_id] = Tail(run.next_event_id)
         self.resize(loaded, len(stored.run.core) * 4 + sum(len(value) * 3 for _, _, value in stored.run.items))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Protocol
 
 from perdure.visibility.query import Query
@@ -66,15 +67,27 @@ class CurrentWrite:
     start_time: int
 
 
+class VisibilityChange(Enum):
+    """How much of a `VisibilityWrite` is news; most of a row's cost is its place in the order of lists."""
+
+    STARTED = 1
+    """All of it: there is no row yet (one that is there refuses the batch)."""
+    STATUS = 2
+    """Status and close time, and all that ATTRIBUTES may change."""
+    ATTRIBUTES = 3
+    """Execution time, history figures, memo and search attributes."""
+
+
 @dataclass(slots=True)
 class VisibilityWrite:
-    """What list and count see of a run; inserted at start, replaced at close and on attribute or memo change.
+    """What list and count see of a run; written at start, at close and on attribute or memo change.
 
     `memo` and `search_attributes` are serialised messages. `values` are the typed custom and predefined attributes:
     (name, type number of IndexedValueType, value), one entry for each element of a KeywordList; datetimes in
-    microseconds.
+    microseconds. None when they are as they were written last.
     """
 
+    run_no: int
     namespace_id: str
     run_id: str
     workflow_id: str
@@ -93,9 +106,10 @@ class VisibilityWrite:
     state_transitions: int
     memo: bytes
     search_attributes: bytes
-    values: Sequence[tuple[str, int, str | int | float]] = ()
     division: str = ""
     """Namespace division: empty for users' workflows."""
+    change: VisibilityChange = VisibilityChange.STARTED
+    values: Sequence[tuple[str, int, str | int | float]] | None = ()
 
 
 @dataclass(slots=True)
@@ -151,7 +165,8 @@ class RunDelete:
 
 @dataclass(slots=True)
 class Batch:
-    """One transaction. At most one `RunWrite` a run and one `CurrentWrite` an execution (the latest)."""
+    """One transaction. At most one `RunWrite` and one `VisibilityWrite` a run, one `CurrentWrite` an execution (the
+    latest)."""
 
     number: int
     runs: list[RunWrite] = field(default_factory=list)

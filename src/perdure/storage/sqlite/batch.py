@@ -6,7 +6,7 @@ writer thread sees what was submitted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
@@ -14,7 +14,16 @@ from typing import Any
 import apsw
 
 from perdure.storage.sqlite.sql import statements
-from perdure.storage.store import Batch, CurrentWrite, OutboxWrite, Refused, RunWrite, TaskWrite, VisibilityWrite
+from perdure.storage.store import (
+    Batch,
+    CurrentWrite,
+    OutboxWrite,
+    Refused,
+    RunWrite,
+    TaskWrite,
+    VisibilityChange,
+    VisibilityWrite,
+)
 from perdure.visibility.text import tokens
 
 SQL = statements("writes.sql")
@@ -26,7 +35,11 @@ Points = Callable[[str], None]
 
 # The fields of a write are the columns of its statement, in that order.
 CURRENT = attrgetter(*(field.name for field in fields(CurrentWrite)))
-EXECUTION = attrgetter(*(field.name for field in fields(VisibilityWrite) if field.name != "values"))
+EXECUTION = attrgetter(*(field.name for field in fields(VisibilityWrite) if field.name not in ("values", "change")))
+ATTRIBUTES = attrgetter(
+    "run_no", "execution_time", "history_length", "history_size", "state_transitions", "memo", "search_attributes"
+)
+STATUS = attrgetter("status", "close_time")
 TASK = attrgetter(*(field.name for field in fields(TaskWrite)))
 MESSAGE = attrgetter(*(field.name for field in fields(OutboxWrite)))
 
@@ -43,7 +56,6 @@ class Transaction:
 
 def prepare(batch: Batch) -> Transaction:
     updates: list[Row] = []
-    wakes: list[Row] = []
     inserts: list[Row] = []
     history: list[Row] = []
     put_items: list[Row] = []
@@ -65,8 +77,7 @@ def prepare(batch: Batch) -> Transaction:
                 )
             )
         else:
-            updates.append((run.run_no, run.version, run.core))
-            wakes.append((run.run_no, run.wake_at))
+            updates.append((run.run_no, run.version, run.core, run.wake_at))
         if (events := run.history) is not None:
             history.append((run.run_no, events.first_event_id, events.last_event_id, events.blob))
         if run.items:
@@ -80,18 +91,13 @@ def prepare(batch: Batch) -> Transaction:
         if rows:
             rest.append((SQL[name], rows))
 
-    then("move_wake", wakes)
     then("insert_history", history)
     then("put_item", put_items)
     then("delete_item", deleted_items)
     then("put_request_id", request_ids)
     then("put_current", list(map(CURRENT, batch.currents)))
     if batch.visibility:
-        # Of several writes of one run the last holds all: its values replace the earlier ones'.
-        latest = {(write.run_id, write.namespace_id): write for write in batch.visibility}
-        then("put_execution", list(map(EXECUTION, latest.values())))
-        then("clear_search_values", list(latest))
-        then("put_search_value", [row for write in latest.values() for row in _values(write)])
+        _visibility(batch.visibility, then)
     then("insert_task", list(map(TASK, batch.tasks)))
     then("delete_task", [(task_no,) for task_no in batch.done_tasks])
     then("insert_message", list(map(MESSAGE, batch.outbox)))
@@ -104,7 +110,7 @@ def prepare(batch: Batch) -> Transaction:
         then("forget_run", [(d.run_no,) for d in deletes])
         then("delete_run", [(d.run_no,) for d in deletes])
         then("delete_current", [(d.namespace_id, d.kind, d.execution_id, d.run_id) for d in deletes])
-        then("delete_execution", [(d.run_id, d.namespace_id) for d in deletes])
+        then("delete_execution", [(d.run_no,) for d in deletes])
     then("put_meta", list(batch.meta.items()))
 
     mark = (
@@ -165,12 +171,35 @@ def _items(run: RunWrite, put: list[Row], deleted: list[Row]) -> None:
             put.append((run.run_no, item.sort, item.key, item.value))
 
 
-def _values(write: VisibilityWrite) -> list[Row]:
-    rows: list[Row] = []
-    for name, value_type, value in write.values:
+def _visibility(writes: list[VisibilityWrite], then: Callable[[str, list[Row]], None]) -> None:
+    started: list[Row] = []
+    moved: list[Row] = []
+    updated: list[Row] = []
+    cleared: list[Row] = []
+    values: list[Row] = []
+    for write in writes:
+        if write.change is VisibilityChange.STARTED:
+            started.append(EXECUTION(write))
+        else:
+            if write.change is VisibilityChange.STATUS:
+                moved.append(ATTRIBUTES(write) + STATUS(write))
+            else:
+                updated.append(ATTRIBUTES(write))
+            if write.values is not None:
+                cleared.append((write.run_no,))
+        if write.values:
+            _values(write.run_no, write.values, values)
+    then("insert_execution", started)
+    then("move_execution", moved)
+    then("update_execution", updated)
+    then("clear_search_values", cleared)
+    then("put_search_value", values)
+
+
+def _values(run_no: int, values: Sequence[tuple[str, int, str | int | float]], rows: list[Row]) -> None:
+    for name, value_type, value in values:
         if value_type == TEXT:
             # A text without words is still set: the empty word keeps `IS NULL` honest and matches no filter.
-            rows += [(write.run_id, write.namespace_id, name, word) for word in tokens(str(value)) or ("",)]
+            rows += [(run_no, name, word) for word in tokens(str(value)) or ("",)]
         else:
-            rows.append((write.run_id, write.namespace_id, name, value))
-    return rows
+            rows.append((run_no, name, value))

@@ -43,11 +43,17 @@ COLUMNS = {
     "StateTransitionCount": "iif(e.close_time is null, null, e.state_transitions)",
     "ParentWorkflowId": "e.parent_workflow_id",
     "ParentRunId": "e.parent_run_id",
-    "RootWorkflowId": "e.root_workflow_id",
+    "RootWorkflowId": "coalesce(e.root_workflow_id, e.workflow_id)",
     "RootRunId": "e.root_run_id",
     "TemporalNamespaceDivision": "e.division",
 }
 """Attributes with a column of their own; all others are rows of `search_values`."""
+
+RUNNING, COMPLETED = 1, 2
+"""WorkflowExecutionStatus. Those above have an index."""
+
+FOREVER = 253_402_300_799_999_999
+"""`close_order` while open."""
 
 COUNTED = {"ExecutionStatus", "TemporalNamespaceDivision"}
 """What `execution_counts` knows of an execution."""
@@ -59,10 +65,10 @@ MAX_DEPTH = 100
 
 Sql = tuple[str, list[Any]]
 Row = tuple[Any, ...]
-VALUE = "(select v.value from search_values v where v.execution_no = e.execution_no and v.name = ?)"
-ANY = "(select max(v.value in (%s)) from search_values v where v.execution_no = e.execution_no and v.name = ?)"
-SEEK = "e.execution_no in (select v.execution_no from search_values v where v.name = ? and v.value in (%s))"
-UNSET = "not exists (select 1 from search_values v where v.execution_no = e.execution_no and v.name = ?)"
+VALUE = "(select v.value from search_values v where v.run_no = e.run_no and v.name = ?)"
+ANY = "(select max(v.value in (%s)) from search_values v where v.run_no = e.run_no and v.name = ?)"
+SEEK = "e.run_no in (select v.run_no from search_values v where v.name = ? and v.value in (%s))"
+UNSET = "not exists (select 1 from search_values v where v.run_no = e.run_no and v.name = ?)"
 
 
 def compile_filter(query: Query) -> Sql:
@@ -120,12 +126,30 @@ def _equals(attribute: str, values: Sequence[Scalar], types: dict[str, int], neg
     marks = ", ".join("?" * len(values))
     if column is not None:
         sql = f"({column} = ?)" if len(values) == 1 else f"({column} in ({marks}))"
-        return sql, list(values)
+        return (sql, list(values)) if negated else _indexed(attribute, sql, values)
     if not negated:
         return f"({SEEK % marks})", [attribute, *values]
     if _has_many(attribute, types):
         return ANY % marks, [*values, attribute]
     return f"({VALUE} in ({marks}))", [attribute, *values]
+
+
+def _indexed(attribute: str, sql: str, values: Sequence[Scalar]) -> Sql:
+    """`sql`, which says that the attribute is one of `values`, in words by which the planner finds an index."""
+    marks = ", ".join("?" * len(values))
+    match attribute:
+        case "RunId":
+            return f"(e.run_no in (select r.run_no from runs r where r.run_id in ({marks})))", list(values)
+        case "RootWorkflowId":
+            # A root of null is the run's own workflow ID.
+            own = f"e.root_workflow_id is null and e.workflow_id in ({marks})"
+            return f"(e.root_workflow_id in ({marks}) or ({own}))", [*values, *values]
+        case "ExecutionStatus" if list(values) == [RUNNING]:
+            return f"({sql} and e.close_order = {FOREVER})", list(values)
+        case "ExecutionStatus" if all(isinstance(value, int) and value > COMPLETED for value in values):
+            return f"({sql} and e.status > {COMPLETED})", list(values)
+        case _:
+            return sql, list(values)
 
 
 def _is_null(attribute: str) -> Sql:
@@ -165,24 +189,23 @@ def _join(parts: list[Sql], operator: str) -> Sql:
 
 # ---- pages
 
-_TOKEN = struct.Struct(">Bqq")
+_TOKEN = struct.Struct(">Bqqq")
 _TOKEN_VERSION = 1
 
 
-def page_token(close_order: int, start_time: int, run_id: str) -> bytes:
+def page_token(close_order: int, start_time: int, run_no: int) -> bytes:
     """The place of a row in the order of all lists: the next page starts strictly after it."""
-    return _TOKEN.pack(_TOKEN_VERSION, close_order, start_time) + run_id.encode()
+    return _TOKEN.pack(_TOKEN_VERSION, close_order, start_time, run_no)
 
 
-def read_token(token: bytes) -> tuple[int, int, str]:
+def read_token(token: bytes) -> tuple[int, int, int]:
     try:
-        version, close_order, start_time = _TOKEN.unpack_from(token)
-        run_id = token[_TOKEN.size :].decode()
-    except (struct.error, UnicodeDecodeError):
+        version, close_order, start_time, run_no = _TOKEN.unpack(token)
+    except struct.error:
         raise InvalidArgument("Invalid NextPageToken.") from None
-    if version != _TOKEN_VERSION or not run_id:
+    if version != _TOKEN_VERSION:
         raise InvalidArgument("Invalid NextPageToken.")
-    return close_order, start_time, run_id
+    return close_order, start_time, run_no
 
 
 def list_executions(
@@ -192,16 +215,16 @@ def list_executions(
     sql = f"{SQL['list_executions']} and {condition}"
     parameters = [namespace_id, *parameters]
     if after:
-        close_order, start_time, run_id = read_token(after)
+        close_order, start_time, run_no = read_token(after)
         sql += f" and {SQL['after']}"
-        parameters += [close_order, start_time, close_order, start_time, run_id]
+        parameters += [close_order, start_time, close_order, start_time, run_no]
     # One row more than asked for tells whether there is a next page.
     rows: list[Row] = connection.execute(f"{sql} {SQL['order']}", [*parameters, page_size + 1]).fetchall()
     token = b""
     if len(rows) > page_size:
         rows.pop()
         last = rows[-1]
-        token = page_token(last[-1], last[5], last[1])
+        token = page_token(last[-1], last[6], last[0])
     return [_row(row) for row in rows], token
 
 
@@ -224,23 +247,24 @@ def count_executions(
 
 def _row(row: Row) -> VisibilityWrite:
     return VisibilityWrite(
-        namespace_id=row[0],
-        run_id=row[1],
-        workflow_id=row[2],
-        workflow_type=row[3],
-        status=row[4],
-        start_time=row[5],
-        execution_time=row[6],
-        close_time=row[7],
-        task_queue=row[8],
-        parent_workflow_id=row[9] or "",
-        parent_run_id=row[10] or "",
-        root_workflow_id=row[11] or "",
-        root_run_id=row[12] or "",
-        history_length=row[13],
-        history_size=row[14],
-        state_transitions=row[15],
-        memo=row[16],
-        search_attributes=row[17],
-        division=row[18] or "",
+        run_no=row[0],
+        namespace_id=row[1],
+        run_id=row[2],
+        workflow_id=row[3],
+        workflow_type=row[4],
+        status=row[5],
+        start_time=row[6],
+        execution_time=row[7],
+        close_time=row[8],
+        task_queue=row[9],
+        parent_workflow_id=row[10] or "",
+        parent_run_id=row[11] or "",
+        root_workflow_id=row[12] or "",
+        root_run_id=row[13] or "",
+        history_length=row[14],
+        history_size=row[15],
+        state_transitions=row[16],
+        memo=row[17],
+        search_attributes=row[18],
+        division=row[19] or "",
     )

@@ -2,13 +2,8 @@
 
 -- name: update_run
 -- The version guard: as many rows must change as were given, or the whole batch is refused.
--- (run_no, version, core)
-update runs set version = ?2, core = ?3 where run_no = ?1 and version = ?2 - 1;
-
--- name: move_wake
--- Apart from the rest, and only when it moved: it seldom does, and then its index is left alone.
--- (run_no, wake_at)
-update runs set wake_at = ?2 where run_no = ?1 and wake_at is not ?2;
+-- (run_no, version, core, wake_at)
+update runs set version = ?2, core = ?3, wake_at = ?4 where run_no = ?1 and version = ?2 - 1;
 
 -- name: insert_run
 -- A run that is there already breaks the primary key, and so the batch.
@@ -31,32 +26,42 @@ delete from items where run_no = ? and sort = ? and key = ?;
 insert or replace into request_ids (run_no, request_id, event_type, event_id) values (?, ?, ?, ?);
 
 -- name: put_current
-insert or replace into current
+insert into current
     (namespace_id, kind, execution_id, run_id, run_no, status, first_run_id, create_request_id, start_time)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?);
+values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+on conflict (namespace_id, kind, execution_id) do update
+   set run_id = excluded.run_id, run_no = excluded.run_no, status = excluded.status,
+       first_run_id = excluded.first_run_id, create_request_id = excluded.create_request_id,
+       start_time = excluded.start_time;
 
--- name: put_execution
--- Only what can change is set again, so that the indexes over the rest are left alone.
+-- name: insert_execution
 insert into executions
-    (namespace_id, run_id, workflow_id, workflow_type, status, start_time, execution_time, close_time, close_order,
-     task_queue, parent_workflow_id, parent_run_id, root_workflow_id, root_run_id, history_length, history_size,
-     state_transitions, memo, search_attributes, division)
-values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, coalesce(?8, 253402300799999999), ?9, nullif(?10, ''), nullif(?11, ''),
-        nullif(?12, ''), nullif(?13, ''), ?14, ?15, ?16, ?17, ?18, nullif(?19, ''))
-on conflict (run_id, namespace_id) do update
-   set status = excluded.status, execution_time = excluded.execution_time, close_time = excluded.close_time,
-       close_order = excluded.close_order, history_length = excluded.history_length,
-       history_size = excluded.history_size, state_transitions = excluded.state_transitions,
-       memo = excluded.memo, search_attributes = excluded.search_attributes;
+    (run_no, namespace_id, run_id, workflow_id, workflow_type, status, start_time, execution_time, close_time,
+     close_order, task_queue, parent_workflow_id, parent_run_id, root_workflow_id, root_run_id, history_length,
+     history_size, state_transitions, memo, search_attributes, division)
+values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, coalesce(?9, 253402300799999999), ?10, nullif(?11, ''), nullif(?12, ''),
+        nullif(nullif(?13, ''), ?4), nullif(?14, ''), ?15, ?16, ?17, ?18, ?19, nullif(?20, ''));
+
+-- name: move_execution
+-- Its place in the order of lists, and with it all indexes that carry the order.
+update executions
+   set execution_time = ?2, history_length = ?3, history_size = ?4, state_transitions = ?5, memo = ?6,
+       search_attributes = ?7, status = ?8, close_time = ?9, close_order = coalesce(?9, 253402300799999999)
+ where run_no = ?1;
+
+-- name: update_execution
+-- Nothing that an index knows.
+update executions
+   set execution_time = ?2, history_length = ?3, history_size = ?4, state_transitions = ?5, memo = ?6,
+       search_attributes = ?7
+ where run_no = ?1;
 
 -- name: clear_search_values
-delete from search_values
- where execution_no = (select execution_no from executions where run_id = ? and namespace_id = ?);
+delete from search_values where run_no = ?;
 
 -- name: put_search_value
 -- A KeywordList may name one value twice.
-insert or ignore into search_values (execution_no, name, value)
-values ((select execution_no from executions where run_id = ? and namespace_id = ?), ?, ?);
+insert or ignore into search_values (run_no, name, value) values (?, ?, ?);
 
 -- name: insert_task
 insert into tasks
@@ -92,7 +97,7 @@ delete from runs where run_no = ?;
 delete from current where namespace_id = ? and kind = ? and execution_id = ? and run_id = ?;
 
 -- name: delete_execution
-delete from executions where run_id = ? and namespace_id = ?;
+delete from executions where run_no = ?;
 
 -- name: put_meta
 insert or replace into meta (name, value) values (?, ?);

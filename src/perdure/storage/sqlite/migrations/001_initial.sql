@@ -112,10 +112,11 @@ create table outbox (
 );
 
 -- What list and count see. `close_order` is the close time, or the far future while open (9999-12-31T23:59:59.999999Z):
--- the order of every list is close_order desc, start_time desc, run_id, so indexes carry it.
--- Absent parents and divisions are null, since filters follow SQL's logic of null.
+-- the order of every list is close_order desc, start_time desc, run_no, so indexes carry it (the last by nature).
+-- Absent parents and divisions are null, since filters follow SQL's logic of null. The root of a run that is its own is
+-- null too, because such are nearly all and need no place in an index.
 create table executions (
-    execution_no integer primary key,
+    run_no integer primary key,
     namespace_id text not null,
     run_id text not null,
     workflow_id text not null,
@@ -137,37 +138,39 @@ create table executions (
     memo blob not null,
     search_attributes blob not null
 );
-create unique index executions_by_run on executions (run_id, namespace_id);
-create index executions_by_order on executions (namespace_id, division, close_order desc, start_time desc, run_id);
-create index executions_by_status on executions (namespace_id, status, close_order desc, start_time desc, run_id);
-create index executions_by_type on executions (namespace_id, workflow_type, close_order desc, start_time desc, run_id);
+-- Each index is one page more in the commits that start and close a run, so there is none that another can stand in for:
+-- run IDs are found by `runs_by_id`, open runs are the head of the order, and completed ones are most of its tail.
+create index executions_by_order on executions (namespace_id, division, close_order desc, start_time desc);
+create index executions_by_status on executions (namespace_id, status, close_order desc, start_time desc)
+    where status > 2;
+create index executions_by_type on executions (namespace_id, workflow_type, close_order desc, start_time desc);
 create index executions_by_id on executions (namespace_id, workflow_id);
 create index executions_by_parent on executions (namespace_id, parent_workflow_id)
     where parent_workflow_id is not null;
-create index executions_by_root on executions (namespace_id, root_workflow_id);
+create index executions_by_root on executions (namespace_id, root_workflow_id)
+    where root_workflow_id is not null;
 create index executions_by_queue on executions (namespace_id, task_queue);
 
 -- A row a value: one for a scalar, one for each element of a KeywordList, one for each word of a Text.
 -- `value` has no declared type, so that numbers stay numbers and text stays text.
 create table search_values (
-    execution_no integer not null,
+    run_no integer not null,
     name text not null,
     value not null,
-    primary key (execution_no, name, value)
+    primary key (run_no, name, value)
 ) without rowid;
-create index search_values_by_value on search_values (name, value, execution_no);
+create index search_values_by_value on search_values (name, value, run_no);
 
 -- What the planner should believe of a large database. Without it a search for one workflow ID looks no better than a walk
 -- through the whole list in order. Fixed, so that a plan never depends on when somebody last ran ANALYZE.
 analyze sqlite_schema;
 insert into sqlite_stat1 (tbl, idx, stat) values
-    ('executions', 'executions_by_run', '1000000 1 1'),
-    ('executions', 'executions_by_order', '1000000 500000 400000 2 1 1'),
-    ('executions', 'executions_by_status', '1000000 500000 100000 2 1 1'),
-    ('executions', 'executions_by_type', '1000000 500000 50000 2 1 1'),
+    ('executions', 'executions_by_order', '1000000 500000 400000 2 1'),
+    ('executions', 'executions_by_status', '200000 100000 20000 2 1'),
+    ('executions', 'executions_by_type', '1000000 500000 50000 2 1'),
     ('executions', 'executions_by_id', '1000000 500000 2'),
     ('executions', 'executions_by_parent', '200000 100000 10'),
-    ('executions', 'executions_by_root', '1000000 500000 10'),
+    ('executions', 'executions_by_root', '200000 100000 10'),
     ('executions', 'executions_by_queue', '1000000 500000 50000'),
     ('search_values', 'search_values', '2000000 2 1 1'),
     ('search_values', 'search_values_by_value', '2000000 500000 100 1');
@@ -198,5 +201,5 @@ end;
 create trigger count_deleted after delete on executions begin
     update execution_counts set total = total - 1
      where namespace_id = old.namespace_id and division = coalesce(old.division, '') and status = old.status;
-    delete from search_values where execution_no = old.execution_no;
+    delete from search_values where run_no = old.run_no;
 end;
