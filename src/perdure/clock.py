@@ -1,7 +1,7 @@
 """The three things that are passed in and found nowhere else: time, monotonic time, and entropy.
 
-A lint rule bans `time.*`, `datetime.now`, `uuid4`, `random`, `asyncio.sleep` and `loop.time` outside this module, so that a
-seed can replay a whole server.
+A lint rule bans `time.*`, `datetime.now`, `uuid4`, `random`, `asyncio.sleep` and `loop.time` outside this module, so
+that a seed can replay a whole server.
 """
 
 from __future__ import annotations
@@ -54,14 +54,93 @@ class WallTime:
         return now
 
 
+FOREVER = 1 << 62
+"""A moment that never comes."""
+
+
+class SkippingTime:
+    """Virtual time: the wall's pace from a point that jumps ahead. `runtime/skipping.py` decides when.
+
+    It never goes back, and it never runs past the moment it is held at (the earliest deadline that has not been carried
+    out yet), so that whatever is due happens exactly when it is due, however late the loop gets to it.
+    """
+
+    def __init__(self, wall: Time | None = None) -> None:
+        self._wall = wall or WallTime()
+        self._offset = 0
+        self._held_at = FOREVER
+        self._frozen_at: int | None = None
+        self._last = 0
+
+    @property
+    def offset(self) -> int:
+        """Microseconds that this time is ahead of the wall; it grows with every jump."""
+        return self._offset
+
+    @property
+    def frozen(self) -> bool:
+        return self._frozen_at is not None
+
+    def now(self) -> int:
+        now = self._wall.now() + self._offset if self._frozen_at is None else self._frozen_at
+        if now > self._held_at:
+            now = self._held_at
+        if now < self._last:
+            return self._last
+        self._last = now
+        return now
+
+    def resume(self, offset: int) -> None:
+        """Take up the offset of an earlier process, before anything was stamped."""
+        self._offset = max(self._offset, offset)
+
+    def hold(self, at: int) -> None:
+        """Do not run past `at` until told otherwise."""
+        self._held_at = at
+
+    def jump(self, to: int) -> None:
+        """It is now `to`, exactly, until `hold` gives a later moment. A moment that has passed changes nothing."""
+        if to <= self.now():
+            return
+        if self._frozen_at is None:
+            self._offset = max(self._offset, to - self._wall.now())
+        else:
+            self._frozen_at = to
+        self._held_at = to
+
+    def freeze(self) -> None:
+        """Stand still but for jumps."""
+        if self._frozen_at is None:
+            self._frozen_at = self.now()
+
+    def thaw(self) -> None:
+        """Run on from where it stood."""
+        if self._frozen_at is not None:
+            self._offset = self._frozen_at - self._wall.now()
+            self._frozen_at = None
+
+
 class SystemMonotonic:
     def now(self) -> float:
         return time.monotonic()
 
 
 class SystemEntropy:
+    """Random bytes are drawn from the system 256 IDs at a time: a call for each costs more than the ID."""
+
+    def __init__(self) -> None:
+        self._drawn = ""
+        self._at = 0
+
     def uuid(self) -> str:
-        return str(uuid.UUID(bytes=os.urandom(16), version=4))
+        at = self._at
+        if at == len(self._drawn):
+            self._drawn = os.urandom(4096).hex()
+            at = 0
+        self._at = at + 32
+        d = self._drawn[at : at + 32]
+        variant = "89ab"[int(d[16], 16) & 3]
+        return f"{d[:8]}-{d[8:12]}-4{d[13:16]}-{variant}{d[17:20]}-{d[20:]}"
 
     def jitter(self) -> float:
         return random.random()

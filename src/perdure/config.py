@@ -69,6 +69,10 @@ class Config:
     db_filename: str | None = None
     pragmas: Mapping[str, str] = field(default_factory=dict)
     dynamic: DynamicConfig = field(default_factory=DynamicConfig)
+    time_skipping: bool = False
+    """Virtual time, moved by the TestService."""
+    time_locked: bool = True
+    """Whether skipping must be unlocked first, as SDKs expect."""
     log_level: str = "warn"
     log_format: str = "text"
     drain_grace: float = 5.0

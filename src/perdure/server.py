@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from perdure.api.registry import build_methods
-from perdure.clock import Entropy, Monotonic, SystemEntropy, SystemMonotonic, Time, WallTime
+from perdure.clock import Entropy, Monotonic, SkippingTime, SystemEntropy, SystemMonotonic, Time, WallTime
 from perdure.config import Config, DynamicConfig, namespaces_with_default, normal_ip, search_attribute_type
 from perdure.log import Log
 from perdure.storage.store import StoreFailed
@@ -89,6 +89,7 @@ class Server:
         namespaces: Sequence[str] = (),
         search_attributes: Mapping[str, str] | None = None,
         dynamic_config: Mapping[str, Any] | None = None,
+        time_skipping: bool = False,
         config: Config | None = None,
         time: Time | None = None,
         monotonic: Monotonic | None = None,
@@ -103,11 +104,12 @@ class Server:
             search_attributes={name: search_attribute_type(kind) for name, kind in (search_attributes or {}).items()},
             db_filename=db_filename,
             dynamic=DynamicConfig(dynamic_config or {}),
+            time_skipping=time_skipping,
         )
         self.port = 0
         self.persistence_name = ""
         self._log = log or Log(self.config.log_level, self.config.log_format)
-        self._time = time or WallTime()
+        self._time = time or (SkippingTime() if self.config.time_skipping else WallTime())
         self._monotonic = monotonic or SystemMonotonic()
         self._entropy = entropy or SystemEntropy()
         self._compose = compose or compose_server
@@ -200,7 +202,16 @@ def compose_server(surroundings: Surroundings) -> Parts:
         limits=limits_of(config.dynamic),
         failed=surroundings.failed,
     )
-    return Parts(store, runtime, lambda: all_handlers(runtime))
+
+    def handlers() -> list[object]:
+        handlers = all_handlers(runtime)
+        if runtime.skipper is not None:
+            from perdure.api.test_service import TestServiceHandlers
+
+            handlers.append(TestServiceHandlers(runtime.skipper, runtime))
+        return handlers
+
+    return Parts(store, runtime, handlers)
 
 
 _LIMITS: Mapping[str, str] = {

@@ -30,7 +30,9 @@ MAY_USE = {
         "perdure.visibility",
         "perdure.storage.store",
         "perdure.call",
+        "perdure.config",
         "perdure.log",
+        "perdure.clock.SkippingTime",
     },
     "api": {
         "perdure.api",

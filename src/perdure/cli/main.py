@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _SWITCHES = (
     "headless",
+    "time-skipping",
+    "enable-time-skipping",
     "log-config",
     "ui-disable-news-fetch",
     "disable-config-file",
@@ -50,7 +52,7 @@ _NOT_OFFERED = {
 """Flags of the reference's launchers that we take and cannot honour, and why."""
 
 
-def _global_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def global_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The flags that are taken at every level, as launchers place them anywhere. They travel in the context's `obj`."""
 
     def remember(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
@@ -100,7 +102,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 @click.group(context_settings=_SETTINGS)
 @click.version_option(__version__, "-v", "--version", prog_name="perdure", message="%(prog)s %(version)s")
-@_global_options
+@global_options
 def perdure() -> None:
     """A durable-execution server that speaks Temporal's gRPC API.
 
@@ -115,7 +117,7 @@ def perdure() -> None:
 
 
 @perdure.group()
-@_global_options
+@global_options
 def server() -> None:
     """Run a server.
 
@@ -158,6 +160,7 @@ def server() -> None:
     metavar="KEY=VALUE",
     help="A SQLite pragma, such as synchronous=OFF; repeatable.",
 )
+@click.option("--time-skipping", is_flag=True, help="Virtual time, which the SDKs' test environments skip.")
 @click.option("--log-config", is_flag=True, help="Print the configuration to stderr at start.")
 @click.option("--headless", is_flag=True, help="Without a UI, which is how it runs anyway.")
 @click.option("--ui-port", hidden=True)
@@ -168,7 +171,7 @@ def server() -> None:
 @click.option("--ui-disable-news-fetch", is_flag=True, hidden=True)
 @click.option("--http-port", hidden=True)
 @click.option("--metrics-port", hidden=True)
-@_global_options
+@global_options
 @click.pass_context
 def start_dev(
     context: click.Context,
@@ -180,6 +183,7 @@ def start_dev(
     search_attributes: tuple[str, ...],
     dynamic_config: tuple[str, ...],
     pragmas: tuple[str, ...],
+    time_skipping: bool,
     log_config: bool,
     **others: Any,
 ) -> None:
@@ -197,9 +201,10 @@ def start_dev(
         port=port,
         namespaces=namespaces_with_default(namespaces),
         search_attributes=parse_search_attributes(search_attributes),
-        db_filename=_database(db_filename),
+        db_filename=database(db_filename),
         pragmas=parse_pragmas(pragmas),
         dynamic=parse_dynamic_config(dynamic_config),
+        time_skipping=time_skipping,
         log_level=options.get("log_level", "warn"),
         log_format=options.get("log_format", "text"),
     )
@@ -217,11 +222,22 @@ def start_dev(
 def main(argv: Sequence[str] | None = None, compose: Compose | None = None) -> None:
     """Run the command line and exit: 0 when it was stopped or helped, 1 with one `Error:` line otherwise.
 
-    `compose` replaces the parts of the server that is started; see `perdure.server`.
+    A number as the first argument makes it the test server: SDKs that launch one say nothing else. `compose` replaces
+    the parts of the server that is started; see `perdure.server`.
     """
-    arguments = _as_click_reads_them(sys.argv[1:] if argv is None else argv)
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments and arguments[0].isdecimal():
+        from perdure.cli.test_server import test_server
+
+        run(test_server, "perdure", arguments, compose)
+    run(perdure, "perdure", arguments, compose)
+
+
+def run(command: click.Command, name: str, arguments: Sequence[str], compose: Compose | None = None) -> NoReturn:
+    """Run `command` as the whole program."""
+    arguments = _as_click_reads_them(arguments)
     try:
-        status = perdure.main(arguments, prog_name="perdure", standalone_mode=False, obj={"compose": compose})
+        status = command.main(arguments, prog_name=name, standalone_mode=False, obj={"compose": compose})
     except click.exceptions.NoArgsIsHelpError as help_wanted:
         help_wanted.show()
         status = 0
@@ -256,7 +272,7 @@ def _as_click_reads_them(arguments: Sequence[str]) -> list[str]:
     return read
 
 
-def _database(filename: str | None) -> str | None:
+def database(filename: str | None) -> str | None:
     """None for none or an empty name. Raises ConfigError when the file's directory does not exist."""
     if not filename:
         return None

@@ -21,18 +21,24 @@ if TYPE_CHECKING:
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
+PARENT_SECONDS = 1.0
+"""How often to see whether the parent lives, where the system cannot tell by itself."""
+
 GC_THRESHOLDS = (50_000, 50, 100)
 """Calls make hardly any cycles; a collection that finds nothing is only a pause."""
 
 
-def serve(config: Config, *, banner: bool = True, compose: Compose | None = None) -> int:
-    """Run a server until a signal comes or its store fails; returns the exit status."""
+def serve(config: Config, *, banner: bool = True, compose: Compose | None = None, with_parent: bool = False) -> int:
+    """Run a server until a signal comes or its store fails; returns the exit status.
+
+    `with_parent`: also until the process that started this one has ended.
+    """
     # grpcio writes to stderr by itself, in C (needs this before its import) and by the logging module.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.getLogger("grpc").addHandler(logging.NullHandler())
     logging.getLogger("grpc").propagate = False
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(config, banner, compose))
+        return runner.run(_serve(config, banner, compose, with_parent))
 
 
 def banner_text(config: Config, port: int, persistence: str) -> str:
@@ -59,13 +65,15 @@ def describe(config: Config) -> str:
     return "\n".join(lines)
 
 
-async def _serve(config: Config, banner: bool, compose: Compose | None) -> int:
+async def _serve(config: Config, banner: bool, compose: Compose | None, with_parent: bool) -> int:
     from perdure.server import Server
     from perdure.storage.store import StoreFailed
     from perdure.transport.grpcio.server import PortUnavailable
 
     log = Log(config.log_level, config.log_format)
     stopped = _on_signals(asyncio.get_running_loop())
+    if with_parent:
+        on_parents_end(asyncio.get_running_loop(), stopped.set)
     try:
         server = Server(config=config, log=log, compose=compose)
         await server.start()
@@ -114,6 +122,33 @@ def _on_signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
         except NotImplementedError:  # Windows
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
     return stopped
+
+
+def on_parents_end(loop: asyncio.AbstractEventLoop, end: Callable[[], object]) -> None:
+    """Have `end` called when the process that started this one is gone, however it went."""
+    parent = os.getppid()
+
+    def look() -> None:
+        if os.getppid() != parent:
+            end()
+        else:
+            loop.call_later(PARENT_SECONDS, look)
+
+    # A signal on its death (PR_SET_PDEATHSIG) would come when the *thread* that started us ends: launchers have pools.
+    try:
+        process = os.pidfd_open(parent)
+    except (AttributeError, OSError):  # not Linux, or not allowed
+        look()
+        return
+
+    def ended() -> None:
+        loop.remove_reader(process)
+        os.close(process)
+        end()
+
+    loop.add_reader(process, ended)
+    if os.getppid() != parent:  # it ended before we looked
+        ended()
 
 
 def _fail(message: str) -> int:

@@ -92,7 +92,8 @@ class _OpenBatch:
 
 
 class Committer:
-    """`on_sealed(loaded, run, wake_at)` hears of every run that is about to be written, `on_landed` and `on_lost` of the numbers of
+    """`on_sealed(loaded, run, wake_at)` hears of every run that is about to be written, `on_unsealed` of each for which
+    that did not come to pass, `on_idle` that all that was decided is durable, `on_landed` and `on_lost` of the numbers of
     task rows that a batch added and deleted, `on_room` that inputs may come again; `on_failed` ends the process."""
 
     def __init__(
@@ -104,10 +105,12 @@ class Committer:
         *,
         search_types: Callable[[str], Mapping[str, int]],
         on_sealed: Callable[[Loaded, Run, int], None],
+        on_unsealed: Callable[[Loaded, Run], None],
         on_failed: Callable[[StoreFailed], None],
         on_room: Callable[[], None],
         on_landed: Callable[[list[int], list[int]], None],
         on_lost: Callable[[list[int], list[int]], None],
+        on_idle: Callable[[], None] | None = None,
         points: Callable[[str], None] | None = None,
     ) -> None:
         self._store = store
@@ -116,6 +119,8 @@ class Committer:
         self._log = log
         self._search_types = search_types
         self._on_sealed = on_sealed
+        self._on_unsealed = on_unsealed
+        self._on_idle = on_idle
         self._on_failed = on_failed
         self._on_room = on_room
         self._on_landed = on_landed
@@ -135,6 +140,11 @@ class Committer:
     @property
     def full(self) -> bool:
         return len(self._open.runs) >= MAX_RUNS or self._open.bytes >= MAX_BYTES
+
+    @property
+    def idle(self) -> bool:
+        """All that was decided is durable."""
+        return self._open.empty and self._in_flight is None
 
     @property
     def newest_no(self) -> int:
@@ -248,6 +258,8 @@ class Committer:
         sealed = self._open
         if sealed.empty:
             self._release(sealed)
+            if self._on_idle is not None and self.idle:
+                self._on_idle()
             return
         if self._points is not None:
             self._points("decided")
@@ -385,6 +397,8 @@ class Committer:
                     waiter.set_result(None)
         self._on_room()
         self._executions.trim(self.durable_no)
+        if self._on_idle is not None and self.idle:
+            self._on_idle()
 
     def _release(self, sealed: _OpenBatch) -> None:
         """The batch is durable: wake those who watch its runs, then let its answers go."""
@@ -414,3 +428,5 @@ class Committer:
             self._on_lost(lost.added_tasks, lost.deleted_tasks)
         for follower in sealed.followers + later.followers:
             follower.refused()
+        for loaded, run in sealed.runs.values():
+            self._on_unsealed(loaded, run)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from temporalio.api.enums.v1 import EventType
+from perdure.enums import EventType
 
 from perdure.engine.codec import decode
 from perdure.engine.execution import Current, Execution

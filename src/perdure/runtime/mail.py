@@ -44,6 +44,7 @@ class Delivery(Input):
     def decided(self) -> None:
         if self.message_no and self.error is None:
             self.runtime.committer.message_delivered(self.message_no)
+            self.runtime.mail.on_way.discard(self.message_no)
 
     def answer(self) -> None:
         if self.error is not None:
@@ -51,7 +52,9 @@ class Delivery(Input):
 
     def refused(self) -> None:
         if not self.message_no or self.row_batch_no > self.runtime.committer.durable_no:
+            self.runtime.mail.on_way.discard(self.message_no)
             return  # the sender's turn was refused too: when it is decided again it sends again
+        self.runtime.mail.on_way.add(self.message_no)
         if self.attempts >= ATTEMPTS:
             self.give_up(PerdureError("the store refused the write"))
             return
@@ -72,12 +75,15 @@ class Mail:
     def __init__(self, runtime: Runtime, message_no: int) -> None:
         self._runtime = runtime
         self._message_no = message_no
+        self.on_way: set[int] = set()
+        """Numbers of the messages in the outbox that their receivers have not decided on yet."""
 
     def start(self) -> None:
         """Deliver what a previous process left in the outbox."""
         after = 0
         while rows := self._runtime.store.load_outbox(after, PAGE):
             for row in rows:
+                self.on_way.add(row.message_no)
                 self._runtime.enter(Delivery(self._runtime, messages.decode(row.blob), row.message_no, 0))
             after = rows[-1].message_no
 
@@ -89,6 +95,7 @@ class Mail:
             return
         self._message_no += 1
         item.message_no = self._message_no
+        self.on_way.add(item.message_no)
         item.row_batch_no = runtime.committer.open_no
         runtime.committer.add_message(
             OutboxWrite(

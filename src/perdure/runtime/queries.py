@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from google.protobuf.internal.containers import MessageMap
-from temporalio.api.enums.v1 import QueryRejectCondition, QueryResultType, WorkflowExecutionStatus
+from perdure.enums import QueryRejectCondition, QueryResultType, WorkflowExecutionStatus
 from temporalio.api.query.v1 import WorkflowQueryResult
 from temporalio.api.workflowservice.v1 import (
     PollWorkflowTaskQueueResponse,
@@ -165,6 +165,8 @@ class Queries:
         """To the sticky queue while its worker lives, else to the normal one."""
         runtime = self._runtime
         self._direct[item.query_id] = item
+        if runtime.skipper is not None:
+            runtime.skipper.hold(item, lambda: _waits(item))
         sticky = (item.key[0], run.sticky_queue, 1)
         now = runtime.monotonic.now()
         if run.sticky_queue and runtime.matching.has_recent_poller(sticky, now, STICKY_ALIVE_SECONDS):
@@ -327,6 +329,8 @@ class Queries:
             if alarm is not None:
                 alarm.cancel()
         self._direct.pop(item.query_id, None)
+        if self._runtime.skipper is not None:
+            self._runtime.skipper.release(item)
         loaded = self._runtime.executions.peek(item.key)
         if loaded is not None and item in loaded.queries:
             loaded.queries.remove(item)
@@ -341,3 +345,11 @@ class Queries:
         for item in list(self._direct.values()):
             self._fail(item, DeadlineExceeded("the server is shutting down"))
 
+
+
+def _waits(item: QueryTask) -> str:
+    query = f"a query of workflow {item.workflow_id!r}"
+    if item.handed_out:
+        return f"{query} is being answered by a worker"
+    queue = "" if item.task is None else f" on task queue {item.task.queue[1]!r}"
+    return f"{query} waits for a worker{queue}"

@@ -20,8 +20,8 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.call import PENDING, Call, Pending, Reply, Waiter
-from perdure.clock import Entropy, Monotonic, Time
-from perdure.config import Config
+from perdure.clock import SECOND, Entropy, Monotonic, SkippingTime, Time
+from perdure.config import Config, ConfigError
 from perdure.engine import completing, waking, workflow_tasks
 from perdure.engine.execution import WORKFLOW, Execution
 from perdure.engine.finishing import finish
@@ -51,6 +51,7 @@ from perdure.runtime.inputs import Input, Outcome
 from perdure.runtime.mail import Delivery, Mail
 from perdure.runtime.namespaces import Namespace, Namespaces
 from perdure.runtime.queries import Queries
+from perdure.runtime.skipping import OFFSET, Skipper
 from perdure.runtime.wakes import Wakes
 from perdure.storage.store import NamespaceWrite, RunDelete, Store, StoreFailed
 
@@ -67,7 +68,10 @@ Look = Callable[[Execution, Run], Reply | Pending]
 
 
 class Runtime:
-    """One node. `failed` is called when the store can no longer be written: the process must end."""
+    """One node. `failed` is called when the store can no longer be written: the process must end.
+
+    With a `SkippingTime` and `config.time_skipping`, `skipper` moves that time.
+    """
 
     def __init__(
         self,
@@ -96,7 +100,18 @@ class Runtime:
         self.executions = Executions(store, self._namespace_name, CACHE_BYTES)
         self.histories = Histories(self)
         self.queries = Queries(self)
-        self.wakes = Wakes(store, time, self._wake)
+        self.skipper: Skipper | None = None
+        """None, and without cost, unless time may skip."""
+        hold = None
+        if config.time_skipping and isinstance(time, SkippingTime):
+            self.skipper = Skipper(
+                self,
+                time,
+                locks=1 if config.time_locked else 0,
+                stored=config.db_filename is not None,
+            )
+            hold = time.hold
+        self.wakes = Wakes(store, time, self._wake, hold)
         self.cluster_id = ""
         self._failed = failed or (lambda failure: None)
         self._points = points
@@ -104,6 +119,8 @@ class Runtime:
         self._carrying_out = False
         self._waiting: deque[Input] = deque()
         """Inputs that came while the open batch was full."""
+        self._loading = 0
+        """Executions whose inputs wait for a read."""
         self._poisoned = False
         self._housekeeping: Alarm | None = None
         # Made at start, when the store is open:
@@ -115,6 +132,8 @@ class Runtime:
     async def start(self) -> None:
         """Take up what the store holds; when this returns, the configured namespaces exist and timers fire."""
         _, _, task_no, message_no = self.store.high_water()
+        meta = self.store.load_meta()
+        self._take_up_time(meta.get(OFFSET))
         self.namespaces.load(self.store.load_namespaces())
         self.committer = Committer(
             self.store,
@@ -123,17 +142,19 @@ class Runtime:
             self.log,
             search_types=self._search_types,
             on_sealed=self._sealed,
+            on_unsealed=self._unsealed,
             on_failed=self._failed,
             on_room=self._room,
             on_landed=self._landed,
             on_lost=self._lost,
+            on_idle=None if self.skipper is None else self.skipper.poke,
             points=self._points,
         )
         self.dispatch = Dispatch(self, task_no)
         self.mail = Mail(self, message_no)
         for write in self._missing_namespaces():
             self.committer.add_namespace(write)
-        cluster_id = self.store.load_meta().get("cluster_id")
+        cluster_id = meta.get("cluster_id")
         if cluster_id is None:
             cluster_id = self.entropy.uuid().encode()
             self.committer.put_meta("cluster_id", cluster_id)
@@ -141,7 +162,19 @@ class Runtime:
         await self.committer.drain()
         self.mail.start()
         self.wakes.start()
+        if self.skipper is not None:
+            self.skipper.start()
         self._keep_house()
+
+    def _take_up_time(self, offset: bytes | None) -> None:
+        if self.skipper is not None:
+            self.skipper.resume(offset)
+        elif offset is not None:
+            days = int(offset) / (86_400 * SECOND)
+            raise ConfigError(
+                f"the time of {self.store.persistence_name} is {days:.1f} days ahead, because it was used with time "
+                "skipping: without it, time would go back (start with --time-skipping, or with another file)"
+            )
 
     def _missing_namespaces(self) -> list[NamespaceWrite]:
         writes = [self.namespaces.ensure_system()]
@@ -157,6 +190,8 @@ class Runtime:
 
     async def stop(self) -> None:
         """Commit what was decided and end all loops."""
+        if self.skipper is not None:
+            self.skipper.close()
         self.wakes.stop()
         self.dispatch.drain()
         self.queries.close()
@@ -238,13 +273,31 @@ class Runtime:
         if self.executions.has(loaded, item.run_id):
             return True
         self._load(loaded, item.run_id)
-        return not loaded.blocked and not loaded.inputs and self.executions.has(loaded, item.run_id)
+        return self._idle(loaded) and self.executions.has(loaded, item.run_id)
+
+    def _idle(self, loaded: Loaded) -> bool:
+        return not loaded.blocked and not loaded.inputs
+
+    @property
+    def waiting_inputs(self) -> int:
+        """How many executions have inputs that wait for a read, and how many inputs wait for room."""
+        return self._loading + len(self._waiting)
+
+    def _block(self, loaded: Loaded) -> None:
+        loaded.blocked = True
+        self._loading += 1
+
+    def _unblock(self, loaded: Loaded) -> None:
+        loaded.blocked = False
+        self._loading -= 1
+        if self.skipper is not None:
+            self.skipper.poke()
 
     def _load(self, loaded: Loaded, run_id: str) -> None:
-        loaded.blocked = True
+        self._block(loaded)
 
         def came(failure: StoreFailed | None) -> None:
-            loaded.blocked = False
+            self._unblock(loaded)
             if failure is not None:
                 waiting, loaded.inputs = loaded.inputs, deque()
                 for item in waiting:
@@ -329,13 +382,13 @@ class Runtime:
 
     def _fetch(self, loaded: Loaded, item: Input, needs: Needs) -> None:
         """Bring stored events that a turn needs, then decide it again; those behind it wait."""
-        loaded.blocked = True
+        self._block(loaded)
         run = needs.run
 
         def came(events: list[Any]) -> None:
             for event in events:
                 item.loaded_events[run.run_id, event.event_id] = event
-            loaded.blocked = False
+            self._unblock(loaded)
             self._pump(loaded)
 
         loaded.inputs.appendleft(item)
@@ -394,6 +447,23 @@ class Runtime:
     # ---- timers
     def _sealed(self, loaded: Loaded, run: Run, wake_at: int) -> None:
         self.wakes.arm(loaded.key, run.run_id, wake_at)
+        if self.skipper is not None:
+            self.skipper.sealed(loaded.key, run)
+
+    def _unsealed(self, loaded: Loaded, run: Run) -> None:
+        """What was made known of the run did not come to pass: see what is stored, and what was decided since."""
+        run_id = run.run_id
+
+        def look(shared: Shared, stored: Run | None) -> Pending:
+            self.wakes.arm(loaded.key, run_id, 0 if stored is None else waking.next_deadline(stored))
+            if self.skipper is not None:
+                if stored is None:
+                    self.skipper.forget(run_id)
+                else:
+                    self.skipper.sealed(loaded.key, stored)
+            return PENDING
+
+        self.enter(Input(self, loaded.key, run_id, look, starts=True))
 
     def _wake(self, key: Key, run_id: str) -> None:
         self.enter(_Wake(self, key, run_id))
@@ -410,7 +480,7 @@ class Runtime:
     def call_at(self, deadline: float, callback: Callable[[], None]) -> Alarm:
         return self.alarms.at(deadline, callback)
 
-    def after_commit(self, callback: Callable[[], None]) -> None:
+    def after_commit(self, callback: Callable[[], object]) -> None:
         """Call back when all that was decided so far is durable."""
         self.committer.follow(_Callback(callback), self.committer.newest_no)
 
@@ -532,6 +602,8 @@ class Runtime:
     def _forget(self, key: Key, run: Run, waiter: Waiter, reply: Proto) -> None:
         self.committer.add_delete(RunDelete(key[0], key[1], key[2], run.run_id, run.run_no))
         self.wakes.arm(key, run.run_id, 0)
+        if self.skipper is not None:
+            self.skipper.forget(run.run_id)
         loaded = self.executions.peek(key)
         if loaded is not None:
             execution = loaded.execution

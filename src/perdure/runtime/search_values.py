@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from temporalio.api.common.v1 import Payload
-from temporalio.api.enums.v1 import IndexedValueType
+from perdure.enums import IndexedValueType
 
 from perdure.visibility.attributes import PREDEFINED
 

@@ -1,7 +1,7 @@
 """The timer loop: which runs are due, by one `wake_at` a run.
 
-Only wakes up to a horizon are in memory; later ones are found in the store when their time comes near, so a million runs asleep
-cost nothing. A heap entry holds if `armed` still says so: every write of a run re-arms it.
+Only wakes up to a horizon are in memory; later ones are found in the store when their time comes near, so a million
+runs asleep cost nothing. A heap entry holds if `armed` still says so: every write of a run re-arms it.
 """
 
 from __future__ import annotations
@@ -19,19 +19,30 @@ PAGE = 1000
 
 
 class Wakes:
-    """`wake(key, run_id)` is called for each run when it is due."""
+    """`wake(key, run_id)` is called for each run when it is due. `hold(at)` hears before which moment nothing is due: a
+    clock that can skip does not run past it until `ring` carried out what was due then."""
 
-    def __init__(self, store: Store, time: Time, wake: Callable[[Key, str], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        time: Time,
+        wake: Callable[[Key, str], None],
+        hold: Callable[[int], None] | None = None,
+    ) -> None:
         self._store = store
         self._time = time
         self._wake = wake
-        self._heap: list[tuple[int, str, Key]] = []
+        self._hold = hold
+        self._heap: list[tuple[int, int, str, Key]] = []
+        """(wake time, order of arming, run ID, execution)"""
+        self._count = 0
         self._armed: dict[str, int] = {}
         """Run ID to the wake time that holds, for those up to the horizon."""
         self._horizon = 0
         self._handle: asyncio.TimerHandle | None = None
         self._handle_for = 0
         self._running = False
+        self._paused = False
 
     def start(self) -> None:
         self._running = True
@@ -44,6 +55,18 @@ class Wakes:
             self._handle.cancel()
             self._handle = None
 
+    def pause(self) -> None:
+        """The clock stands still: nothing rings by itself."""
+        self._paused = True
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def resume(self) -> None:
+        self._paused = False
+        if self._running:
+            self._schedule()
+
     def arm(self, key: Key, run_id: str, wake_at: int) -> None:
         """The run's earliest deadline is now `wake_at` (0: none)."""
         if not wake_at or wake_at > self._horizon + WINDOW:  # WINDOW: the store may not have it when it is next read
@@ -52,7 +75,7 @@ class Wakes:
         if self._armed.get(run_id) == wake_at:
             return
         self._armed[run_id] = wake_at
-        heapq.heappush(self._heap, (wake_at, run_id, key))
+        self._push(wake_at, run_id, key)
         if self._running and (self._handle is None or wake_at < self._handle_for):
             self._schedule()
 
@@ -63,14 +86,19 @@ class Wakes:
             return self._heap[0][0]
         return self._store.next_wake(self._horizon)
 
-    def poke(self) -> None:
-        """The clock jumped: look again."""
+    def ring(self) -> None:
+        """The clock jumped: wake all runs that are due now, earliest first, before this returns (beyond a page: right
+        after)."""
         if self._running:
-            self._schedule()
+            self._ring()
+
+    def _push(self, wake_at: int, run_id: str, key: Key) -> None:
+        self._count += 1
+        heapq.heappush(self._heap, (wake_at, self._count, run_id, key))
 
     def _drop_stale(self) -> None:
         heap = self._heap
-        while heap and self._armed.get(heap[0][1]) != heap[0][0]:
+        while heap and self._armed.get(heap[0][2]) != heap[0][0]:
             heapq.heappop(heap)
 
     def _load(self, after: int, until: int) -> None:
@@ -87,7 +115,7 @@ class Wakes:
         for run in due:
             if run.run_id not in self._armed:
                 self._armed[run.run_id] = run.wake_at
-                heapq.heappush(self._heap, (run.wake_at, run.run_id, (run.namespace_id, run.kind, run.execution_id)))
+                self._push(run.wake_at, run.run_id, (run.namespace_id, run.kind, run.execution_id))
         self._horizon = horizon
 
     def _schedule(self) -> None:
@@ -97,11 +125,17 @@ class Wakes:
         now = self._time.now()
         due = min(self._heap[0][0] if self._heap else self._horizon, self._horizon)
         self._handle_for = due
+        if self._hold is not None:
+            self._hold(due)
+        if self._paused:
+            return
         delay = max(0, due - now) / SECOND
         self._handle = asyncio.get_running_loop().call_later(delay, self._ring)
 
     def _ring(self) -> None:
-        self._handle = None
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
         now = self._time.now()
         if now >= self._horizon:
             self._load(self._horizon, now + WINDOW)
@@ -110,7 +144,7 @@ class Wakes:
             self._drop_stale()
             if not self._heap or self._heap[0][0] > now:
                 break
-            _, run_id, key = heapq.heappop(self._heap)
+            _, _, run_id, key = heapq.heappop(self._heap)
             del self._armed[run_id]
             self._wake(key, run_id)
             fired += 1

@@ -282,6 +282,9 @@ class Store(Protocol):
     def due_runs(self, after: int, until: int, limit: int) -> list[DueRun]:
         """Runs with `after < wake_at <= until`, earliest first."""
 
+    def open_executions(self, after: tuple[str, int, str], limit: int) -> list[tuple[str, int, str]]:
+        """(namespace ID, kind, ID) of those whose current run is running, in that order, strictly after `after`."""
+
     def next_wake(self, after: int) -> int | None:
         """The earliest `wake_at` greater than `after`."""
 

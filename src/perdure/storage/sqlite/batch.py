@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import apsw
@@ -34,6 +34,7 @@ Row = tuple[Any, ...]
 Points = Callable[[str], None]
 
 # The fields of a write are the columns of its statement, in that order.
+RUN = attrgetter(*(field.name for field in fields(RunWrite)[:9]))
 CURRENT = attrgetter(*(field.name for field in fields(CurrentWrite)))
 EXECUTION = attrgetter(*(field.name for field in fields(VisibilityWrite) if field.name not in ("values", "change")))
 ATTRIBUTES = attrgetter(
@@ -41,6 +42,7 @@ ATTRIBUTES = attrgetter(
 )
 STATUS = attrgetter("status", "close_time")
 TASK = attrgetter(*(field.name for field in fields(TaskWrite)))
+FIRST = itemgetter(0)
 MESSAGE = attrgetter(*(field.name for field in fields(OutboxWrite)))
 
 
@@ -63,19 +65,7 @@ def prepare(batch: Batch) -> Transaction:
     request_ids: list[Row] = []
     for run in batch.runs:
         if run.version == 1:
-            inserts.append(
-                (
-                    run.run_no,
-                    1,
-                    run.core,
-                    run.wake_at,
-                    run.namespace_id,
-                    run.kind,
-                    run.execution_id,
-                    run.run_id,
-                    run.slot,
-                )
-            )
+            inserts.append(RUN(run))
         else:
             updates.append((run.run_no, run.version, run.core, run.wake_at))
         if (events := run.history) is not None:
@@ -98,9 +88,11 @@ def prepare(batch: Batch) -> Transaction:
     then("put_current", list(map(CURRENT, batch.currents)))
     if batch.visibility:
         _visibility(batch.visibility, then)
-    then("insert_task", list(map(TASK, batch.tasks)))
+    tasks = list(map(TASK, batch.tasks))
+    messages = list(map(MESSAGE, batch.outbox))
+    then("insert_task", tasks)
     then("delete_task", [(task_no,) for task_no in batch.done_tasks])
-    then("insert_message", list(map(MESSAGE, batch.outbox)))
+    then("insert_message", messages)
     then("delete_message", [(message_no,) for message_no in batch.delivered])
     if batch.namespaces:
         then("delete_namespace", [(n.namespace_id,) for n in batch.namespaces if n.deleted])
@@ -115,9 +107,9 @@ def prepare(batch: Batch) -> Transaction:
 
     mark = (
         batch.number,
-        max((run.run_no for run in batch.runs), default=0),
-        max((task.task_no for task in batch.tasks), default=0),
-        max((message.message_no for message in batch.outbox), default=0),
+        max(map(FIRST, inserts), default=0),
+        max(map(FIRST, tasks), default=0),
+        max(map(FIRST, messages), default=0),
     )
     return Transaction(updates, inserts, rest, mark)
 

@@ -93,6 +93,10 @@ def due_runs(connection: apsw.Connection, after: int, until: int, limit: int) ->
     return [DueRun(*row) for row in connection.execute(SQL["due_runs"], (after, until, limit))]
 
 
+def open_executions(connection: apsw.Connection, after: tuple[str, int, str], limit: int) -> list[tuple[str, int, str]]:
+    return list(connection.execute(SQL["open_executions"], (*after, limit)))
+
+
 def next_wake(connection: apsw.Connection, after: int) -> int | None:
     wake_at: int | None = connection.execute(SQL["next_wake"], (after,)).get
     return wake_at

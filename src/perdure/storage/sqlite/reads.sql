@@ -52,6 +52,14 @@ select wake_at, namespace_id, kind, execution_id, run_id
  order by wake_at, run_no
  limit ?;
 
+-- name: open_executions
+-- A walk over all executions: for starts of a server that skips time, not for the hot path. 1 is RUNNING.
+select namespace_id, kind, execution_id
+  from current
+ where (namespace_id, kind, execution_id) > (?, ?, ?) and status = 1
+ order by namespace_id, kind, execution_id
+ limit ?;
+
 -- name: next_wake
 select min(wake_at) from runs where wake_at > ?;
 

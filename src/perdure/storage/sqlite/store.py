@@ -187,6 +187,10 @@ class SqliteStore:
         with connections.reported(self.persistence_name):
             return reads.due_runs(self._main, after, until, limit)
 
+    def open_executions(self, after: tuple[str, int, str], limit: int) -> list[tuple[str, int, str]]:
+        with connections.reported(self.persistence_name):
+            return reads.open_executions(self._main, after, limit)
+
     def next_wake(self, after: int) -> int | None:
         with connections.reported(self.persistence_name):
             return reads.next_wake(self._main, after)
