@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from temporalio.api.enums.v1 import EventType, HistoryEventFilterType, TimeoutType
+from perdure.enums import EventType, HistoryEventFilterType, TimeoutType
 from temporalio.api.history.v1 import History
 from temporalio.api.workflowservice.v1 import (
     GetWorkflowExecutionHistoryRequest,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from temporalio.api.enums.v1 import QueryRejectCondition
+from perdure.enums import QueryRejectCondition
 from temporalio.api.workflowservice.v1 import (
     QueryWorkflowRequest,
     RespondQueryTaskCompletedRequest,

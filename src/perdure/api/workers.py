@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from temporalio.api.enums.v1 import TaskQueueType
+from perdure.enums import TaskQueueType
 from temporalio.api.worker.v1 import WorkerHeartbeat, WorkerListInfo
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkerRequest,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from temporalio.api.common.v1 import WorkerVersionStamp
-from temporalio.api.enums.v1 import TaskQueueKind
+from perdure.enums import TaskQueueKind
 from temporalio.api.workflowservice.v1 import (
     PollActivityTaskQueueRequest,
     PollWorkflowTaskQueueRequest,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from temporalio.api.common.v1 import Link
-from temporalio.api.enums.v1 import EventType
+from perdure.enums import EventType
 from temporalio.api.workflowservice.v1 import (
     DeleteWorkflowExecutionRequest,
     DeleteWorkflowExecutionResponse,

@@ -7,7 +7,7 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.command.v1 import Command, ScheduleActivityTaskCommandAttributes
 from temporalio.api.common.v1 import Payloads, Priority
-from temporalio.api.enums.v1 import EventType, TaskQueueKind, WorkflowTaskFailedCause
+from perdure.enums import EventType, TaskQueueKind, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from temporalio.api.enums.v1 import EventType
+from perdure.enums import EventType
 
 from perdure.engine import failures
 from perdure.engine.activities import close

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from temporalio.api.common.v1 import Memo, Payload
-from temporalio.api.enums.v1 import EventType, WorkflowExecutionStatus
+from perdure.enums import EventType, WorkflowExecutionStatus
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine.state import (

@@ -6,7 +6,7 @@ from typing import Final
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.common.v1 import Memo
-from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
+from perdure.enums import EventType, WorkflowTaskFailedCause
 
 from perdure.engine.bad_command import BadCommand
 from perdure.engine.completion import Completion, attributes_missing

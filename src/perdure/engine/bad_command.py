@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from temporalio.api.enums.v1 import WorkflowTaskFailedCause
+from perdure.enums import WorkflowTaskFailedCause
 
 _PREFIX = "WORKFLOW_TASK_FAILED_CAUSE_"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from temporalio.api.common.v1 import Payloads
-from temporalio.api.enums.v1 import CommandType, ContinueAsNewInitiator
+from perdure.enums import CommandType, ContinueAsNewInitiator
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest

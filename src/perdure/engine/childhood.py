@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import (
+from perdure.enums import (
     ContinueAsNewInitiator,
     ParentClosePolicy,
     StartChildWorkflowExecutionFailedCause,

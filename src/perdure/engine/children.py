@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Final
 
 from temporalio.api.command.v1 import Command, StartChildWorkflowExecutionCommandAttributes
-from temporalio.api.enums.v1 import EventType, ParentClosePolicy, TaskQueueKind, WorkflowIdReusePolicy
-from temporalio.api.enums.v1 import WorkflowTaskFailedCause as Cause
+from perdure.enums import EventType, ParentClosePolicy, TaskQueueKind, WorkflowIdReusePolicy
+from perdure.enums import WorkflowTaskFailedCause as Cause
 from temporalio.api.history.v1 import History, HistoryEvent
 
 from perdure.engine import cron

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from temporalio.api.common.v1 import Link, Payloads
-from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
+from perdure.enums import EventType, WorkflowTaskFailedCause
 
 from perdure.engine import chains, children
 from perdure.engine.state import CANCEL, SIGNAL, TIMER

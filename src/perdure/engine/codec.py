@@ -7,6 +7,7 @@ not know in `extra`. Item rows: msgpack lists of the item's slots.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, Final
 
 import msgpack
@@ -31,6 +32,7 @@ from perdure.engine.state import (
 
 FORMAT: Final = 1
 _KNOWN: Final = len(CORE_FIELDS)
+_CORE: Final = attrgetter(*CORE_FIELDS)
 
 
 def encode_core(run: Run, items_in_core: int) -> bytes:
@@ -42,8 +44,9 @@ def encode_core(run: Run, items_in_core: int) -> bytes:
         if items is not None and len(items) > items_in_core:
             run.spilled = True
             items = None
-    values = [getattr(run, name) for name in CORE_FIELDS]
-    values += run.extra
+    values = _CORE(run)
+    if run.extra:
+        values += tuple(run.extra)
     parent = run.parent
     task = run.workflow_task
     blob: bytes = msgpack.packb(

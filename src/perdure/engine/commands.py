@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from temporalio.api.command.v1 import Command
-from temporalio.api.enums.v1 import CommandType, EventType, WorkflowTaskFailedCause
+from perdure.enums import CommandType, EventType, WorkflowTaskFailedCause
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
 from perdure.engine import activity_commands, attributes, chains, children, externals, timers

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from temporalio.api.common.v1 import Payload
-from temporalio.api.enums.v1 import EventType, WorkerVersioningMode, WorkflowTaskFailedCause
+from perdure.enums import EventType, WorkerVersioningMode, WorkflowTaskFailedCause
 from temporalio.api.workflow.v1 import ResetPoints
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 

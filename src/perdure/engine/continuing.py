@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from temporalio.api.command.v1 import Command, ContinueAsNewWorkflowExecutionCommandAttributes
-from temporalio.api.enums.v1 import ContinueAsNewInitiator, EventType, TaskQueueKind, WorkflowTaskFailedCause
+from perdure.enums import ContinueAsNewInitiator, EventType, TaskQueueKind, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine import cron

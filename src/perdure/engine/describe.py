@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from temporalio.api.common.v1 import RetryPolicy
-from temporalio.api.enums.v1 import EventType, PendingActivityState, PendingWorkflowTaskState, TaskQueueKind
+from perdure.enums import EventType, PendingActivityState, PendingWorkflowTaskState, TaskQueueKind
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 

@@ -11,12 +11,12 @@ from typing import Final
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import (
+from perdure.enums import (
     CancelExternalWorkflowExecutionFailedCause,
     EventType,
     SignalExternalWorkflowExecutionFailedCause,
 )
-from temporalio.api.enums.v1 import WorkflowTaskFailedCause as Cause
+from perdure.enums import WorkflowTaskFailedCause as Cause
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine import signals

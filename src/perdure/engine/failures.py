@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from temporalio.api.common.v1 import RetryPolicy
-from temporalio.api.enums.v1 import RetryState, TimeoutType
+from perdure.enums import RetryState, TimeoutType
 from temporalio.api.failure.v1 import Failure
 
 from perdure.engine.times import duration_us, valid_duration

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from temporalio.api.common.v1 import Header, Link, Payloads, WorkflowExecution
-from temporalio.api.enums.v1 import EventType, ResourceExhaustedCause
+from perdure.enums import EventType, ResourceExhaustedCause
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine.turn import Turn

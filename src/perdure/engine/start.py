@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from temporalio.api.common.v1 import Payloads
-from temporalio.api.enums.v1 import (
+from perdure.enums import (
     ContinueAsNewInitiator,
     EventType,
     TaskQueueKind,

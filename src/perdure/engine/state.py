@@ -13,40 +13,56 @@ Times are microseconds since 1970 UTC, durations microseconds; 0 is "none" for b
 from __future__ import annotations
 
 import heapq
-from typing import Any, Final
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, ClassVar, Final
 
-from temporalio.api.enums.v1 import WorkflowExecutionStatus
+from perdure.enums import WorkflowExecutionStatus
 
 RUNNING: Final = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
 
 
 class Fields:
     """A plain record whose slots are its stored fields, in order. New fields are appended with a default, never
-    removed."""
+    removed.
+
+    Each subclass gets an `__init__` and a `replace` with its slots written out, as dataclasses do: these run for every
+    task and event, and a loop over names costs five times as much.
+    """
 
     __slots__: tuple[str, ...] = ()
     DEFAULTS: dict[str, Any] = {}
+    _values: ClassVar[Callable[[Any], tuple[Any, ...]]]
+
+    def __init_subclass__(cls) -> None:
+        names = cls.__slots__
+        if len(names) < 2:
+            return
+        parameters = ", ".join(f"{name}=default({name!r})" for name in names)
+        made: dict[str, Any] = {"default": cls.default, "new": object.__new__, "cls": cls}
+        source = f"def __init__(self, *, {parameters}):\n"
+        source += "".join(f"    self.{name} = {name}\n" for name in names)
+        source += "def replace(self, **changes):\n    copy = new(cls)\n"
+        source += "".join(f"    copy.{name} = self.{name}\n" for name in names)
+        source += "    for name in changes:\n        setattr(copy, name, changes[name])\n    return copy\n"
+        exec(source, made)
+        cls.__init__ = made["__init__"]  # type: ignore[method-assign] # the written-out form of the one below
+        cls.replace = made["replace"]  # type: ignore[method-assign] # likewise
+        cls._values = attrgetter(*names)
 
     def __init__(self, **values: Any) -> None:
-        for name in self.__slots__:
-            setattr(self, name, values.pop(name) if name in values else self.default(name))
-        if values:
-            raise TypeError(f"{type(self).__name__} has no field {', '.join(values)}")
+        raise TypeError(f"{type(self).__name__} has no fields")
 
     @classmethod
     def default(cls, name: str) -> Any:
         return cls.DEFAULTS.get(name, 0)
 
     def replace(self, **changes: Any) -> Any:
-        copy = object.__new__(type(self))
-        for name in self.__slots__:
-            setattr(copy, name, getattr(self, name))
-        for name, value in changes.items():
-            setattr(copy, name, value)
-        return copy
+        """A copy with these fields changed."""
+        raise TypeError(f"{type(self).__name__} has no fields")
 
-    def pack(self) -> list[Any]:
-        return [getattr(self, name) for name in self.__slots__]
+    def pack(self) -> tuple[Any, ...]:
+        return type(self)._values(self)
 
     @classmethod
     def unpack(cls, values: list[Any]) -> Any:
@@ -543,37 +559,38 @@ class Run:
         return entry
 
     # ---- a refused completion leaves no trace
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> Snapshot:
         """All state by field; dicts and lists are copied one level deep. Restored by `restore`."""
-        saved = {name: getattr(self, name) for name in self.__slots__}
-        for name in _COPIED:
-            saved[name] = saved[name].copy()
-        if self.workflow_task is not None:
-            saved["workflow_task"] = self.workflow_task.replace()
         changes = self.changes
-        saved["changes"] = (
-            changes.changed,
-            len(changes.events),
-            changes.first_event_id,
-            len(changes.request_ids),
-            changes.visibility,
+        return (
+            _ALL(self),
+            [field.copy() for field in _COPIES(self)],
+            None if self.workflow_task is None else self.workflow_task.replace(),
+            (changes.changed, len(changes.events), changes.first_event_id, len(changes.request_ids), changes.visibility),
         )
-        return saved
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        changes = self.changes
+    def restore(self, saved: Snapshot) -> None:
+        values, copies, task, (changed, events, first_event_id, request_ids, visibility) = saved
         deadlines = self.deadlines  # superfluous entries are dropped when they come up
-        changed, events, first_event_id, request_ids, visibility = saved["changes"]
-        for name, value in saved.items():
+        for name, value in zip(self.__slots__, values, strict=True):
             setattr(self, name, value)
+        for name, value in zip(_COPIED, copies, strict=True):
+            setattr(self, name, value)
+        self.deadlines = deadlines
+        self.workflow_task = task
+        changes = self.changes
         changes.changed = changed
         changes.first_event_id = first_event_id
         changes.visibility = visibility
         del changes.events[events:]
+        for request_id, _, _ in changes.request_ids[request_ids:]:
+            self.request_ids.pop(request_id, None)
         del changes.request_ids[request_ids:]
-        self.changes = changes
-        self.deadlines = deadlines
 
+
+Snapshot = tuple[
+    tuple[Any, ...], list[Any], WorkflowTask | None, tuple[bool, int, int, int, bool]
+]
 
 _COPIED: Final = (
     "activities",
@@ -584,5 +601,6 @@ _COPIED: Final = (
     "cancels",
     "buffered",
     "search_attributes",
-    "request_ids",
 )
+_COPIES: Final = attrgetter(*_COPIED)
+_ALL: Final = attrgetter(*Run.__slots__)

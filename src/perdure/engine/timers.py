@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from temporalio.api.command.v1 import Command
-from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
+from perdure.enums import EventType, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine.apply import remove_timer

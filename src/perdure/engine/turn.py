@@ -16,7 +16,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from temporalio.api.enums.v1 import EventType
+from perdure.enums import EventType
 from temporalio.api.history.v1 import History, HistoryEvent
 
 from perdure.clock import Entropy
@@ -321,7 +321,7 @@ class Turn:
 
 @dataclass(slots=True)
 class Mark:
-    state: dict[str, Any]
+    state: Snapshot
     effects: int
     touched: list[Run]
     unflushed: list[HistoryEvent]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from temporalio.api.enums.v1 import EventType, SuggestContinueAsNewReason, TaskQueueKind
+from perdure.enums import EventType, SuggestContinueAsNewReason, TaskQueueKind
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine.stale import Stale

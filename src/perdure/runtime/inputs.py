@@ -76,6 +76,9 @@ class Input:
         self.committed: Callable[[], None] | None = None
         self.loaded_events: dict[tuple[str, int], Any] = {}
 
+    def decided(self) -> None:
+        """Called in the round of the decision, when what it wrote has joined the open batch."""
+
     def answer(self) -> None:
         """All that the decision depends on is durable: tell the caller."""
         error = self.error
