@@ -165,9 +165,9 @@ create index search_values_by_value on search_values (name, value, run_no);
 -- through the whole list in order. Fixed, so that a plan never depends on when somebody last ran ANALYZE.
 analyze sqlite_schema;
 insert into sqlite_stat1 (tbl, idx, stat) values
-    ('executions', 'executions_by_order', '1000000 500000 400000 2 1'),
+    ('executions', 'executions_by_order', '1000000 500000 400000 50000 1'),
     ('executions', 'executions_by_status', '200000 100000 20000 2 1'),
-    ('executions', 'executions_by_type', '1000000 500000 50000 2 1'),
+    ('executions', 'executions_by_type', '1000000 500000 50000 10000 1'),
     ('executions', 'executions_by_id', '1000000 500000 2'),
     ('executions', 'executions_by_parent', '200000 100000 10'),
     ('executions', 'executions_by_root', '200000 100000 10'),
