@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -43,6 +44,21 @@ async def event_of(handle: WorkflowHandle[Any, Any], event_type: EventType.Value
     history = await handle.fetch_history()
     [event] = [event for event in history.events if event.event_type == event_type]
     return getattr(event, str(event.WhichOneof("attributes")))
+
+
+async def until(handle: WorkflowHandle[Any, Any], event_type: EventType.ValueType) -> None:
+    """Return when the run's history holds an event of that type."""
+    async for event in handle.fetch_history_events(wait_new_event=True):
+        if event.event_type == event_type:
+            return
+    raise AssertionError(f"{handle.id} ended without {EventType.Name(event_type)}")
+
+
+async def until_answers(handle: WorkflowHandle[Any, Any], query: Any, answer: Any) -> None:
+    """Return when the workflow answers so, and so has no task under way that a worker which stops now would forget."""
+    async with asyncio.timeout(SOON.total_seconds()):
+        while await handle.query(query) != answer:
+            pass
 
 
 async def replay(workflows: Sequence[type], *handles: WorkflowHandle[Any, Any]) -> None:

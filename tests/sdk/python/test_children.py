@@ -21,7 +21,7 @@ from temporalio.exceptions import (
 )
 from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 
-from tests.sdk.python.kit import event_of, kinds, replay, unique, working
+from tests.sdk.python.kit import event_of, kinds, replay, unique, until, working
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -82,6 +82,15 @@ class Leaves:
 
 @workflow.defn
 class CancelsItsChild:
+    """Stays until it is told to leave: a request to cancel dies with who made it."""
+
+    def __init__(self) -> None:
+        self._may_leave = False
+
+    @workflow.signal
+    def leave(self) -> None:
+        self._may_leave = True
+
     @workflow.run
     async def run(self, child_id: str, kind: int) -> str:
         child = await workflow.start_child_workflow(
@@ -93,9 +102,11 @@ class CancelsItsChild:
         )
         child.cancel()
         try:
-            return await child
+            outcome = await child
         except ChildWorkflowError as error:
-            return type(error.cause).__name__
+            outcome = type(error.cause).__name__
+        await workflow.wait_condition(lambda: self._may_leave)
+        return outcome
 
 
 @workflow.defn
@@ -154,7 +165,7 @@ async def test_a_parent_hears_of_every_way_a_child_ends(client: Client) -> None:
         cancelled = await parent_of(client, queue, "wait", cancelled_id)
         told = await parent_of(client, queue, "wait", told_id)
         await asyncio.gather(*(until_started(parent) for parent in (terminated, cancelled, told)))
-        await client.get_workflow_handle(terminated_id).terminate("enough")
+        await client.get_workflow_handle(terminated_id).terminate()
         await client.get_workflow_handle(cancelled_id).cancel()
         await client.get_workflow_handle(told_id).signal("tell", "hello")
 
@@ -168,9 +179,7 @@ async def test_a_parent_hears_of_every_way_a_child_ends(client: Client) -> None:
 
 async def until_started(parent: WorkflowHandle[Any, Any]) -> None:
     """Return when the parent's child has started."""
-    async for event in parent.fetch_history_events(wait_new_event=True):
-        if event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
-            return
+    await until(parent, EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED)
 
 
 async def test_a_child_whose_id_is_taken_is_not_started(client: Client) -> None:
@@ -226,11 +235,13 @@ async def test_a_parent_cancels_its_child(
             CancelsItsChild.run, args=[child_id, kind], id=unique("parent"), task_queue=queue
         )
 
-        assert await parent.result() == "CancelledError"
+        await until_started(parent)
         child = client.get_workflow_handle(child_id)
         if kind is ChildWorkflowCancellationType.ABANDON:
             await child.signal("tell", "go on")
         assert await status_when_closed(child) is child_is
+        await parent.signal(CancelsItsChild.leave)
+        assert await parent.result() == "CancelledError"
     await replay(WORKFLOWS, parent)
 
 

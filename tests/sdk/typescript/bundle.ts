@@ -1,20 +1,19 @@
-/** Bundles the workflow code once; the workers of all test files load it from `BUNDLE`. */
+/** Bundles the workflow code into the file named by the argument, once for the workers of all test files. */
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
-import { BUNDLE } from './kit';
 
-async function main(): Promise<void> {
+async function main(bundle: string): Promise<void> {
   const { code } = await bundleWorkflowCode({
     workflowsPath: require.resolve('./workflows.ts'),
     logger: new DefaultLogger('WARN'),
   });
-  mkdirSync(dirname(BUNDLE), { recursive: true });
-  writeFileSync(BUNDLE, code);
+  mkdirSync(dirname(bundle), { recursive: true });
+  writeFileSync(bundle, code);
 }
 
-main().catch((error) => {
+main(process.argv[2] ?? '').catch((error) => {
   console.error(error);
   process.exit(1);
 });

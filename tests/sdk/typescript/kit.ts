@@ -8,7 +8,11 @@ import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { LogEntry, NativeConnection, WorkerOptions } from '@temporalio/worker';
 import type { Order, ShopActivities } from './domain';
 
+/** Where `npm run bundle` leaves the workflow code. */
 export const BUNDLE = join(__dirname, 'build', 'workflows.js');
+
+/** How long a test may take. */
+export const LIMIT = { timeout: 20_000 };
 
 /** What workflows, workers and the SDK's core logged, in the order they did. */
 export const logged: LogEntry[] = [];
@@ -92,7 +96,7 @@ export async function eventTypes(client: Client, workflowId: string): Promise<st
   return (events ?? []).map((event) => event.attributes as string);
 }
 
-/** Asks again, at once, until what came back is good; the test runner's time limit ends what never is. */
+/** Asks again, at once, until what came back is good; the test's limit ends what never is. */
 export async function eventually<T>(ask: () => Promise<T>, good: (answer: T) => boolean): Promise<T> {
   for (;;) {
     const answer = await ask();
