@@ -3,8 +3,8 @@
     python -m benchmarks.inprocess                 # memory store
     python -m benchmarks.inprocess --store file --profile
 
-Handlers are called as a transport calls them, with calls that only note their answers; 32 workflows are under way at a time.
-Prints CPU microseconds for each workflow (all threads of the process, and the event loop's alone).
+Handlers are called as a transport calls them, with calls that only note their answers; 32 workflows are under way at
+a time. Prints CPU microseconds for each workflow (all threads of the process, and the event loop's alone).
 """
 
 from __future__ import annotations
@@ -185,8 +185,8 @@ async def run(store_kind: str, workflows: int, in_flight: int, profile: bool) ->
             profiler.disable()
         used, used_loop = time.process_time() - before, time.thread_time() - before_loop
         print(
-            f"{store_kind}: {used / workflows * 1e6:.0f} us a workflow, {used_loop / workflows * 1e6:.0f} of it on the loop, "
-            f"{workflows / (time.perf_counter() - wall):.0f} workflows/s"
+            f"{store_kind}: {used / workflows * 1e6:.0f} us a workflow, {used_loop / workflows * 1e6:.0f} of it on the
+            loop, " f"{workflows / (time.perf_counter() - wall):.0f} workflows/s"
         )
         if profile:
             pstats.Stats(profiler).sort_stats("tottime").print_stats(60)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    # `import perdure` stays cheap for tools that want the version only; the server's imports cost a quarter of a second.
+    # `import perdure` stays cheap for tools that want the version only; the server's imports cost a quarter of a
+    # second.
     if name == "Server":
         from perdure.server import Server
 

@@ -1,7 +1,7 @@
 """The API's enums, with their members as plain attributes.
 
-Protobuf's own wrappers look each name up in the descriptor, at over a microsecond; the engine names a dozen for every event.
-Source: the `temporalio` package's temporal/api/enums/v1.
+Protobuf's own wrappers look each name up in the descriptor, at over a microsecond; the engine names a dozen for every
+event. Source: the `temporalio` package's temporal/api/enums/v1.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Deliberate failures. The message is written for the SDK user who will read it; `api/status.py` gives each its wire form.
+"""Deliberate failures. The message is written for the SDK user who will read it; `api/status.py` gives each its wire
+form.
 
 Source of codes and texts: temporal/api/errordetails/v1/message.proto and the reference server's observable behaviour.
 """
@@ -66,9 +67,7 @@ class WorkflowNotReady(FailedPrecondition):
 
 class ClientVersionNotSupported(FailedPrecondition):
     def __init__(self, version: str, name: str, supported: str) -> None:
-        super().__init__(
-            f"Client version {version} is not supported. Server supports {name} versions: {supported}"
-        )
+        super().__init__(f"Client version {version} is not supported. Server supports {name} versions: {supported}")
         self.version = version
         self.name = name
         self.supported = supported
@@ -76,9 +75,7 @@ class ClientVersionNotSupported(FailedPrecondition):
 
 class ServerVersionNotSupported(FailedPrecondition):
     def __init__(self, version: str, supported: str) -> None:
-        super().__init__(
-            f"Server version {version} is not supported. Client supports server versions: {supported}"
-        )
+        super().__init__(f"Server version {version} is not supported. Client supports server versions: {supported}")
         self.version = version
         self.supported = supported
 

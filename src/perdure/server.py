@@ -25,6 +25,7 @@ from perdure.transport.versions import VersionCheck
 
 if TYPE_CHECKING:
     from perdure.engine.limits import Limits
+    from perdure.runtime.skipping import Skipper
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Parts:
     store: Opened
     runtime: Running
     handlers: Callable[[], Sequence[object]]
+    skipper: Skipper | None = None
 
 
 Compose = Callable[[Surroundings], Parts]
@@ -115,6 +117,8 @@ class Server:
         self._compose = compose or compose_server
         self._gate = Gate()
         self._transport: GrpcServer | None = None
+        self.skipper: Skipper | None = None
+        """What moves the time of a server with `time_skipping`, for those in the same process; made by `start`."""
         self._failure: asyncio.Future[StoreFailed] | None = None
         self._running = AsyncExitStack()
 
@@ -134,6 +138,7 @@ class Server:
         parts = self._compose(
             Surroundings(config, self._time, self._monotonic, self._entropy, self._log, self._store_failed)
         )
+        self.skipper = parts.skipper
         async with AsyncExitStack() as stack:
             await parts.store.open()
             stack.push_async_callback(parts.store.close)
@@ -211,7 +216,7 @@ def compose_server(surroundings: Surroundings) -> Parts:
             handlers.append(TestServiceHandlers(runtime.skipper, runtime))
         return handlers
 
-    return Parts(store, runtime, handlers)
+    return Parts(store, runtime, handlers, runtime.skipper)
 
 
 _LIMITS: Mapping[str, str] = {

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from perdure.enums import EventType, HistoryEventFilterType, TimeoutType
 from temporalio.api.history.v1 import History
 from temporalio.api.workflowservice.v1 import (
     GetWorkflowExecutionHistoryRequest,
@@ -23,6 +22,7 @@ from perdure.api.checks import check_execution
 from perdure.engine.execution import Execution
 from perdure.engine.state import Run
 from perdure.engine.workflow_tasks import virtual_events
+from perdure.enums import EventType, HistoryEventFilterType, TimeoutType
 from perdure.errors import InvalidArgument, Unavailable
 from perdure.runtime.histories import PAGE_BYTES, PAGE_EVENTS, cut, field, frames
 from perdure.runtime.namespaces import Namespace

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.duration_pb2 import Duration
-from perdure.enums import ArchivalState, ReplicationState
 from temporalio.api.namespace.v1 import BadBinaries, NamespaceConfig, NamespaceInfo
 from temporalio.api.replication.v1 import NamespaceReplicationConfig
 from temporalio.api.workflowservice.v1 import (
@@ -31,6 +30,7 @@ from perdure.api.call import PENDING, Call, Pending, Reply
 from perdure.api.checks import longer_than
 from perdure.api.system import CLUSTER_NAME
 from perdure.engine.times import set_duration, set_timestamp, valid_duration
+from perdure.enums import ArchivalState, ReplicationState
 from perdure.errors import InvalidArgument, NamespaceAlreadyExists, NamespaceNotFound
 from perdure.runtime.namespaces import DELETED, DEPRECATED, REGISTERED, BadBinary, Namespace
 

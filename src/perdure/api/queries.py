@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perdure.enums import QueryRejectCondition
 from temporalio.api.workflowservice.v1 import (
     QueryWorkflowRequest,
     RespondQueryTaskCompletedRequest,
@@ -14,6 +13,7 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.api.call import PENDING, Call, Pending, Reply
 from perdure.api.checks import check_execution
 from perdure.engine.tokens import QUERY_TASK
+from perdure.enums import QueryRejectCondition
 from perdure.errors import InvalidArgument
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from perdure.enums import DescribeTaskQueueMode, TaskQueueKind, TaskQueueType
 from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueueStats
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
 
@@ -17,6 +16,7 @@ from perdure.api.call import Call, Reply
 from perdure.api.checks import check_task_queue
 from perdure.clock import SECOND
 from perdure.engine.times import set_duration, set_timestamp
+from perdure.enums import DescribeTaskQueueMode, TaskQueueKind, TaskQueueType
 from perdure.errors import InvalidArgument
 from perdure.matching.backlog import BEGINNING
 from perdure.matching.tasks import DEFAULT_RATE, QueueKey, QueueStats

@@ -9,7 +9,6 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from temporalio.api.common.v1 import WorkflowExecution
-from perdure.enums import WorkflowExecutionStatus
 from temporalio.api.filter.v1 import StartTimeFilter, WorkflowExecutionFilter, WorkflowTypeFilter
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import (
@@ -30,6 +29,7 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.api.answers import committed
 from perdure.api.call import Call, Reply
 from perdure.engine.times import set_duration, set_timestamp, timestamp_us
+from perdure.enums import WorkflowExecutionStatus
 from perdure.errors import InvalidArgument
 from perdure.runtime.namespaces import Namespace
 from perdure.storage.store import VisibilityWrite

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from perdure.enums import TaskQueueType
 from temporalio.api.worker.v1 import WorkerHeartbeat, WorkerListInfo
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkerRequest,
@@ -18,6 +17,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.api.call import Call, Reply
+from perdure.enums import TaskQueueType
 from perdure.errors import InvalidArgument, NotFound
 from perdure.runtime.namespaces import Namespace
 

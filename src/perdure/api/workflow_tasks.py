@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from temporalio.api.common.v1 import WorkerVersionStamp
-from perdure.enums import TaskQueueKind
 from temporalio.api.workflowservice.v1 import (
     PollActivityTaskQueueRequest,
     PollWorkflowTaskQueueRequest,
@@ -25,6 +24,7 @@ from perdure.engine.failing import fail_workflow_task
 from perdure.engine.tokens import WORKFLOW_TASK
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import Poller, reset_sticky
+from perdure.enums import TaskQueueKind
 from perdure.errors import FailedPrecondition, InvalidArgument
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from temporalio.api.common.v1 import Link
-from perdure.enums import EventType
 from temporalio.api.workflowservice.v1 import (
     DeleteWorkflowExecutionRequest,
     DeleteWorkflowExecutionResponse,
@@ -33,6 +32,7 @@ from perdure.engine.state import Run
 from perdure.engine.turn import Shared, Turn
 from perdure.engine.validation import validate_links, validate_signal, validate_signal_with_start, validate_start
 from perdure.engine.workflow_tasks import StartedWorkflowTask
+from perdure.enums import EventType
 from perdure.runtime.histories import field
 from perdure.runtime.inputs import Outcome
 from perdure.runtime.namespaces import Namespace

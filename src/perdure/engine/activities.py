@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from perdure.enums import EventType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import (
@@ -33,6 +32,7 @@ from perdure.engine.times import set_timestamp
 from perdure.engine.tokens import ACTIVITY_TASK, TaskToken
 from perdure.engine.turn import OfferActivityTask, Turn
 from perdure.engine.workflow_tasks import Poller, schedule_workflow_task
+from perdure.enums import EventType
 from perdure.errors import InvalidArgument, NotFound
 
 _E = EventType

@@ -7,7 +7,6 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.command.v1 import Command, ScheduleActivityTaskCommandAttributes
 from temporalio.api.common.v1 import Payloads, Priority
-from perdure.enums import EventType, TaskQueueKind, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse
 
@@ -18,6 +17,7 @@ from perdure.engine.state import ACTIVITY, Run
 from perdure.engine.times import set_duration, valid_duration
 from perdure.engine.turn import Turn
 from perdure.engine.validation import fill_and_validate_retry_policy, validate_priority, validate_task_queue
+from perdure.enums import EventType, TaskQueueKind, WorkflowTaskFailedCause
 from perdure.errors import InvalidArgument
 
 _E = EventType

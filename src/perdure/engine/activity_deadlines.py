@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from perdure.enums import EventType
-
 from perdure.engine import failures
 from perdure.engine.activities import close
 from perdure.engine.activity_retry import dispatch, retry
 from perdure.engine.state import Activity, Run
 from perdure.engine.turn import Turn
+from perdure.enums import EventType
 
 _TIMED_OUT: Final = int(EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT)
 _DISPATCH: Final = 0

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from temporalio.api.common.v1 import Memo, Payload
-from perdure.enums import EventType, WorkflowExecutionStatus
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine.state import (
@@ -32,6 +31,7 @@ from perdure.engine.state import (
     WorkflowTask,
 )
 from perdure.engine.times import SECOND, duration_us, timestamp_us
+from perdure.enums import EventType, WorkflowExecutionStatus
 
 INSTANT = SECOND // 2
 """When a timer without a duration fires. The reference's timers are up to a second late, and what its clients do right

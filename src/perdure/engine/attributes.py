@@ -6,11 +6,11 @@ from typing import Final
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.common.v1 import Memo
-from perdure.enums import EventType, WorkflowTaskFailedCause
 
 from perdure.engine.bad_command import BadCommand
 from perdure.engine.completion import Completion, attributes_missing
 from perdure.engine.search_attributes import validate_search_attributes
+from perdure.enums import EventType, WorkflowTaskFailedCause
 from perdure.errors import InvalidArgument
 
 _BAD_ATTRIBUTES: Final = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES)

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Final
 
 from temporalio.api.common.v1 import Payloads
-from perdure.enums import CommandType, ContinueAsNewInitiator
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
@@ -20,6 +19,7 @@ from perdure.engine import failures
 from perdure.engine.cron import next_backoff
 from perdure.engine.times import duration_us, set_duration, set_timestamp
 from perdure.engine.turn import Shared, Turn
+from perdure.enums import CommandType, ContinueAsNewInitiator
 
 _T = CommandType
 _RETRY: Final = ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_RETRY

@@ -8,13 +8,6 @@ from __future__ import annotations
 from typing import Final
 
 from temporalio.api.common.v1 import WorkflowExecution
-from perdure.enums import (
-    ContinueAsNewInitiator,
-    ParentClosePolicy,
-    StartChildWorkflowExecutionFailedCause,
-    WorkflowExecutionStatus,
-    WorkflowIdReusePolicy,
-)
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine import cron
@@ -29,6 +22,13 @@ from perdure.engine.start import create_run
 from perdure.engine.times import SECOND, duration_us, set_duration, set_timestamp
 from perdure.engine.turn import Send, Shared, Turn
 from perdure.engine.workflow_tasks import schedule_workflow_task
+from perdure.enums import (
+    ContinueAsNewInitiator,
+    ParentClosePolicy,
+    StartChildWorkflowExecutionFailedCause,
+    WorkflowExecutionStatus,
+    WorkflowIdReusePolicy,
+)
 
 _ALREADY_EXISTS: Final = int(
     StartChildWorkflowExecutionFailedCause.START_CHILD_WORKFLOW_EXECUTION_FAILED_CAUSE_WORKFLOW_ALREADY_EXISTS

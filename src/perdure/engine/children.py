@@ -11,8 +11,6 @@ from collections.abc import Callable
 from typing import Final
 
 from temporalio.api.command.v1 import Command, StartChildWorkflowExecutionCommandAttributes
-from perdure.enums import EventType, ParentClosePolicy, TaskQueueKind, WorkflowIdReusePolicy
-from perdure.enums import WorkflowTaskFailedCause as Cause
 from temporalio.api.history.v1 import History, HistoryEvent
 
 from perdure.engine import cron
@@ -26,6 +24,8 @@ from perdure.engine.times import set_duration, valid_duration
 from perdure.engine.turn import Turn
 from perdure.engine.validation import clamped_timeouts, fill_and_validate_retry_policy, validate_task_queue
 from perdure.engine.workflow_tasks import schedule_workflow_task
+from perdure.enums import EventType, ParentClosePolicy, TaskQueueKind, WorkflowIdReusePolicy
+from perdure.enums import WorkflowTaskFailedCause as Cause
 from perdure.errors import InvalidArgument
 
 _E = EventType

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from temporalio.api.common.v1 import Link, Payloads
-from perdure.enums import EventType, WorkflowTaskFailedCause
 
 from perdure.engine import chains, children
 from perdure.engine.state import CANCEL, SIGNAL, TIMER
 from perdure.engine.turn import Closed, Turn
+from perdure.enums import EventType, WorkflowTaskFailedCause
 from perdure.errors import NotFound
 
 HISTORY_SERVICE: Final = "history-service"

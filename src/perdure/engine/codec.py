@@ -33,6 +33,8 @@ from perdure.engine.state import (
 FORMAT: Final = 1
 _KNOWN: Final = len(CORE_FIELDS)
 _CORE: Final = attrgetter(*CORE_FIELDS)
+_pack: Final = msgpack.Packer().pack
+"""One packer for all: making one costs more than packing a core."""
 
 
 def encode_core(run: Run, items_in_core: int) -> bytes:
@@ -49,7 +51,7 @@ def encode_core(run: Run, items_in_core: int) -> bytes:
         values += tuple(run.extra)
     parent = run.parent
     task = run.workflow_task
-    blob: bytes = msgpack.packb(
+    blob: bytes = _pack(
         (
             FORMAT,
             values,
@@ -65,7 +67,7 @@ def encode_core(run: Run, items_in_core: int) -> bytes:
 def _pack_items(run: Run) -> bytes | None:
     if not (run.activities or run.timers or run.children or run.signals or run.cancels or run.buffered):
         return None
-    packed: bytes = msgpack.packb(
+    packed: bytes = _pack(
         (
             [a.pack() for a in run.activities.values()],
             [t.pack() for t in run.timers.values()],
@@ -92,8 +94,8 @@ def item_value(run: Run, sort: int, key: str) -> bytes | None:
     elif sort == CANCEL:
         item = run.cancels.get(int(key))
     else:
-        return msgpack.packb(run.buffered) if run.buffered else None
-    return None if item is None else msgpack.packb(item.pack())
+        return _pack(run.buffered) if run.buffered else None
+    return None if item is None else _pack(item.pack())
 
 
 def all_items(run: Run) -> list[tuple[int, str]]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from temporalio.api.command.v1 import Command
-from perdure.enums import CommandType, EventType, WorkflowTaskFailedCause
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
 from perdure.engine import activity_commands, attributes, chains, children, externals, timers
@@ -17,6 +16,7 @@ from perdure.engine.closing import after_close
 from perdure.engine.completion import Completion, attributes_missing
 from perdure.engine.continuing import continue_as_new
 from perdure.engine.turn import OfferActivityTask, Turn
+from perdure.enums import CommandType, EventType, WorkflowTaskFailedCause
 from perdure.errors import InvalidArgument
 
 _T = CommandType

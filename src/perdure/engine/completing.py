@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from temporalio.api.common.v1 import Payload
-from perdure.enums import EventType, WorkerVersioningMode, WorkflowTaskFailedCause
 from temporalio.api.workflow.v1 import ResetPoints
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
@@ -34,6 +34,7 @@ from perdure.engine.workflow_tasks import (
     started_task,
     store_transient,
 )
+from perdure.enums import EventType, WorkerVersioningMode, WorkflowTaskFailedCause
 from perdure.errors import FailedPrecondition, InvalidArgument, NotFound, PerdureError
 
 INLINE_REQUEST: Final = "request-from-RespondWorkflowTaskCompleted"
@@ -185,17 +186,26 @@ def _note_worker(turn: Turn, request: RespondWorkflowTaskCompletedRequest, compl
 def _note_build_id(turn: Turn, build_id: str) -> None:
     run = turn.run
     known = run.search_attributes.get(BUILD_IDS)
+    now = _with_build_id(known, build_id)
+    if now != known:
+        run.search_attributes[BUILD_IDS] = now
+        run.changes.visibility = True
+
+
+@lru_cache(256)
+def _with_build_id(known: bytes | None, build_id: str) -> bytes:
+    """The BuildIds attribute, a serialised Payload, with one more build."""
     before: list[str] = json.loads(Payload.FromString(known).data) if known is not None else ["unversioned"]
     now = list(before)
     if build_id and f"unversioned:{build_id}" not in now:
         now.append(f"unversioned:{build_id}")
-    if known is None or now != before:
-        value = Payload()
-        value.metadata["encoding"] = b"json/plain"
-        value.metadata["type"] = b"KeywordList"
-        value.data = json.dumps(now, separators=(",", ":")).encode()
-        run.search_attributes[BUILD_IDS] = value.SerializeToString(deterministic=True)
-        run.changes.visibility = True
+    if known is not None and now == before:
+        return known
+    value = Payload()
+    value.metadata["encoding"] = b"json/plain"
+    value.metadata["type"] = b"KeywordList"
+    value.data = json.dumps(now, separators=(",", ":")).encode()
+    return value.SerializeToString(deterministic=True)
 
 
 def _note_reset_point(turn: Turn, request: RespondWorkflowTaskCompletedRequest, completed_event_id: int) -> None:

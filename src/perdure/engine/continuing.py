@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from temporalio.api.command.v1 import Command, ContinueAsNewWorkflowExecutionCommandAttributes
-from perdure.enums import ContinueAsNewInitiator, EventType, TaskQueueKind, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine import cron
@@ -16,6 +15,7 @@ from perdure.engine.search_attributes import validate_search_attributes
 from perdure.engine.times import set_duration, set_timestamp, valid_duration
 from perdure.engine.turn import Turn
 from perdure.engine.validation import clamped_timeouts, fill_and_validate_retry_policy
+from perdure.enums import ContinueAsNewInitiator, EventType, TaskQueueKind, WorkflowTaskFailedCause
 from perdure.errors import InvalidArgument
 
 _CONTINUED: Final = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from temporalio.api.common.v1 import RetryPolicy
-from perdure.enums import EventType, PendingActivityState, PendingWorkflowTaskState, TaskQueueKind
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
 from perdure.engine.failures import next_delay
 from perdure.engine.state import Activity, Run
 from perdure.engine.times import set_duration, set_timestamp
+from perdure.enums import EventType, PendingActivityState, PendingWorkflowTaskState, TaskQueueKind
 
 _SIGNALED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
 _A = PendingActivityState

@@ -11,12 +11,6 @@ from typing import Final
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.common.v1 import WorkflowExecution
-from perdure.enums import (
-    CancelExternalWorkflowExecutionFailedCause,
-    EventType,
-    SignalExternalWorkflowExecutionFailedCause,
-)
-from perdure.enums import WorkflowTaskFailedCause as Cause
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine import signals
@@ -27,6 +21,12 @@ from perdure.engine.messages import CancelExternal, ExternalResult, SignalExtern
 from perdure.engine.state import CANCEL, SIGNAL, External
 from perdure.engine.turn import Send, Shared, Turn
 from perdure.engine.workflow_tasks import schedule_workflow_task
+from perdure.enums import (
+    CancelExternalWorkflowExecutionFailedCause,
+    EventType,
+    SignalExternalWorkflowExecutionFailedCause,
+)
+from perdure.enums import WorkflowTaskFailedCause as Cause
 from perdure.errors import InvalidArgument, NotFound
 
 _E = EventType

@@ -10,7 +10,6 @@ import json
 from typing import Final
 
 from temporalio.api.common.v1 import Payload
-from perdure.enums import EventType, TimeoutType, WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskFailedRequest
@@ -22,6 +21,7 @@ from perdure.engine.state import WorkflowTask
 from perdure.engine.tokens import TaskToken
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import clear_sticky, schedule_workflow_task, started_task
+from perdure.enums import EventType, TimeoutType, WorkflowTaskFailedCause
 from perdure.errors import NotFound
 
 _TOO_LARGE: Final = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_GRPC_MESSAGE_TOO_LARGE

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from temporalio.api.common.v1 import RetryPolicy
-from perdure.enums import RetryState, TimeoutType
 from temporalio.api.failure.v1 import Failure
 
 from perdure.engine.times import duration_us, valid_duration
+from perdure.enums import RetryState, TimeoutType
 from perdure.errors import InvalidArgument
 
 IN_PROGRESS: Final = int(RetryState.RETRY_STATE_IN_PROGRESS)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from temporalio.api.common.v1 import Header, Link, Payloads, WorkflowExecution
-from perdure.enums import EventType, ResourceExhaustedCause
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import schedule_workflow_task
+from perdure.enums import EventType, ResourceExhaustedCause
 from perdure.errors import InvalidArgument, NotFound, ResourceExhausted
 
 _SIGNALED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)

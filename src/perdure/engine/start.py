@@ -10,14 +10,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from temporalio.api.common.v1 import Payloads
-from perdure.enums import (
-    ContinueAsNewInitiator,
-    EventType,
-    TaskQueueKind,
-    WorkflowExecutionStatus,
-    WorkflowIdConflictPolicy,
-    WorkflowIdReusePolicy,
-)
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import SignalWithStartWorkflowExecutionRequest, StartWorkflowExecutionRequest
 
@@ -37,6 +29,14 @@ from perdure.engine.workflow_tasks import (
     answer_of,
     schedule_workflow_task,
     start_workflow_task,
+)
+from perdure.enums import (
+    ContinueAsNewInitiator,
+    EventType,
+    TaskQueueKind,
+    WorkflowExecutionStatus,
+    WorkflowIdConflictPolicy,
+    WorkflowIdReusePolicy,
 )
 from perdure.errors import WorkflowAlreadyStarted
 

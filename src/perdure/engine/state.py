@@ -566,7 +566,13 @@ class Run:
             _ALL(self),
             [field.copy() for field in _COPIES(self)],
             None if self.workflow_task is None else self.workflow_task.replace(),
-            (changes.changed, len(changes.events), changes.first_event_id, len(changes.request_ids), changes.visibility),
+            (
+                changes.changed,
+                len(changes.events),
+                changes.first_event_id,
+                len(changes.request_ids),
+                changes.visibility,
+            ),
         )
 
     def restore(self, saved: Snapshot) -> None:
@@ -588,9 +594,7 @@ class Run:
         del changes.request_ids[request_ids:]
 
 
-Snapshot = tuple[
-    tuple[Any, ...], list[Any], WorkflowTask | None, tuple[bool, int, int, int, bool]
-]
+Snapshot = tuple[tuple[Any, ...], list[Any], WorkflowTask | None, tuple[bool, int, int, int, bool]]
 
 _COPIED: Final = (
     "activities",

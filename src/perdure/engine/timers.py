@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from temporalio.api.command.v1 import Command
-from perdure.enums import EventType, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine.apply import remove_timer
@@ -19,6 +18,7 @@ from perdure.engine.state import BUFFERED, Timer
 from perdure.engine.times import MAX_DURATION, set_duration, valid_duration
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import schedule_workflow_task
+from perdure.enums import EventType, WorkflowTaskFailedCause
 from perdure.errors import InvalidArgument
 
 _STARTED: Final = int(EventType.EVENT_TYPE_TIMER_STARTED)

@@ -17,6 +17,7 @@ VERSION: Final = 1
 WORKFLOW_TASK: Final = 1
 ACTIVITY_TASK: Final = 2
 QUERY_TASK: Final = 3
+_pack: Final = msgpack.Packer().pack
 
 
 @dataclass(slots=True)
@@ -32,7 +33,7 @@ class TaskToken:
     started_at: int
 
     def encode(self) -> bytes:
-        blob: bytes = msgpack.packb(
+        blob: bytes = _pack(
             (
                 VERSION,
                 self.namespace_id,
@@ -49,7 +50,7 @@ class TaskToken:
         return blob
 
 
-_TYPES: Final = (int, str, str, str, int, int, int, int, int, int)
+_TYPES: Final = [int, str, str, str, int, int, int, int, int, int]
 
 
 def decode_token(blob: bytes, kind: int) -> TaskToken:
@@ -59,9 +60,8 @@ def decode_token(blob: bytes, kind: int) -> TaskToken:
     except Exception as error:  # msgpack raises a dozen kinds for garbage
         raise InvalidArgument("Error deserializing task token.") from error
     if (
-        not isinstance(fields, list)
-        or len(fields) < len(_TYPES)
-        or not all(type(value) is expected for value, expected in zip(fields, _TYPES, strict=False))
+        type(fields) is not list
+        or [type(value) for value in fields[:10]] != _TYPES
         or fields[0] != VERSION
         or fields[4] != kind
     ):

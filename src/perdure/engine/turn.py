@@ -14,9 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from perdure.enums import EventType
 from temporalio.api.history.v1 import History, HistoryEvent
 
 from perdure.clock import Entropy
@@ -24,8 +22,9 @@ from perdure.engine.apply import apply_event
 from perdure.engine.execution import Current, Execution
 from perdure.engine.limits import Limits
 from perdure.engine.messages import Message
-from perdure.engine.state import Run
+from perdure.engine.state import Run, Snapshot
 from perdure.engine.times import set_timestamp
+from perdure.enums import EventType
 
 _COMPLETIONS = frozenset(
     {

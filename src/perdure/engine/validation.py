@@ -12,7 +12,6 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import Link, Priority, RetryPolicy
-from perdure.enums import TaskQueueKind, WorkflowIdConflictPolicy, WorkflowIdReusePolicy
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
     SignalWithStartWorkflowExecutionRequest,
@@ -25,6 +24,7 @@ from perdure.engine import cron
 from perdure.engine.limits import Limits
 from perdure.engine.search_attributes import validate_search_attributes
 from perdure.engine.times import MAX_DURATION, SECOND, duration_us, set_duration, valid_duration
+from perdure.enums import TaskQueueKind, WorkflowIdConflictPolicy, WorkflowIdReusePolicy
 from perdure.errors import InvalidArgument, Unimplemented
 
 __all__ = [

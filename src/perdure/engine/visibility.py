@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from temporalio.api.common.v1 import Payload, SearchAttributes
 
@@ -51,17 +52,18 @@ def visibility_row_fields(run: Run) -> VisibilityRow:
         history_size=run.history_size,
         state_transitions=run.state_transitions,
         memo=run.memo,
-        search_attributes=_search_attributes(run),
+        search_attributes=_search_attributes(tuple(run.search_attributes.items())),
     )
 
 
-def _search_attributes(run: Run) -> bytes:
+@lru_cache(1024)
+def _search_attributes(values: tuple[tuple[str, bytes], ...]) -> bytes:
     """Those that have a value: a JSON null is kept by the run and shown by describe, but is no value to list or
-    find."""
-    if not run.search_attributes:
+    find. Most runs have the same ones (the build that ran them, or none), so the message is remembered."""
+    if not values:
         return b""
     attributes = SearchAttributes()
-    for name, blob in run.search_attributes.items():
+    for name, blob in values:
         value = Payload.FromString(blob)
         if value.data != b"null":
             attributes.indexed_fields[name].CopyFrom(value)

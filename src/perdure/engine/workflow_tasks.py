@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from perdure.enums import EventType, SuggestContinueAsNewReason, TaskQueueKind
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine.stale import Stale
@@ -18,6 +17,7 @@ from perdure.engine.times import MINUTE, SECOND, set_duration, set_timestamp
 from perdure.engine.tokens import WORKFLOW_TASK as WORKFLOW_TASK_TOKEN
 from perdure.engine.tokens import TaskToken
 from perdure.engine.turn import OfferWorkflowTask, Turn, frame
+from perdure.enums import EventType, SuggestContinueAsNewReason, TaskQueueKind
 from perdure.errors import NotFound
 
 _SCHEDULED = EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED

@@ -1,11 +1,12 @@
 """From decision to disk: group commit, and the barrier.
 
-Decisions join the *open batch*. The committer writes one batch at a time, strictly in order, each in one transaction, while
-the next fills: no timer, a batch is what gathered while the last one was written. Every answer leaves only when the newest
-batch that any state it looked at depends on is durable; answers that depend on nothing unwritten leave at once.
+Decisions join the *open batch*. The committer writes one batch at a time, strictly in order, each in one transaction,
+while the next fills: no timer, a batch is what gathered while the last one was written. Every answer leaves only when
+the newest batch that any state it looked at depends on is durable; answers that depend on nothing unwritten leave at
+once.
 
-A batch lands whole or not at all. When it is refused, its executions and all that was decided on them since leave the cache,
-and their inputs are decided again on reloaded state, in order.
+A batch lands whole or not at all. When it is refused, its executions and all that was decided on them since leave the
+cache, and their inputs are decided again on reloaded state, in order.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from perdure.clock import Monotonic
 from perdure.engine.codec import all_items, encode_core, item_value
 from perdure.engine.execution import Execution
 from perdure.engine.limits import Limits
@@ -40,6 +42,12 @@ from perdure.storage.store import (
     VisibilityWrite,
 )
 
+CROWD = 4
+"""Runs written in a window from which on a commit is worth waiting for company."""
+WINDOW_SECONDS = 0.02
+PAUSE_SECONDS = 0.005
+GATHER_RUNS = 64
+"""A batch waits no longer than the pause, and not beyond so many runs."""
 MAX_RUNS = 1000
 MAX_BYTES = 4 * 1024 * 1024
 
@@ -93,14 +101,16 @@ class _OpenBatch:
 
 class Committer:
     """`on_sealed(loaded, run, wake_at)` hears of every run that is about to be written, `on_unsealed` of each for which
-    that did not come to pass, `on_idle` that all that was decided is durable, `on_landed` and `on_lost` of the numbers of
-    task rows that a batch added and deleted, `on_room` that inputs may come again; `on_failed` ends the process."""
+    that did not come to pass, `on_idle` that all that was decided is durable, `on_landed` and `on_lost` of the
+    numbers of task rows that a batch added and deleted, `on_room` that inputs may come again; `on_failed` ends the
+    process."""
 
     def __init__(
         self,
         store: Store,
         executions: Executions,
         limits: Limits,
+        monotonic: Monotonic,
         log: Log,
         *,
         search_types: Callable[[str], Mapping[str, int]],
@@ -117,6 +127,7 @@ class Committer:
         self._executions = executions
         self._limits = limits
         self._log = log
+        self._monotonic = monotonic
         self._search_types = search_types
         self._on_sealed = on_sealed
         self._on_unsealed = on_unsealed
@@ -132,6 +143,11 @@ class Committer:
         self._open = _OpenBatch(batch_no + 1)
         self._in_flight: _OpenBatch | None = None
         self._scheduled = False
+        self._pause: asyncio.TimerHandle | None = None
+        self._enough = 0
+        self._busy_now: set[str] = set()
+        self._busy_before = 0
+        self._window_began = 0.0
         self._drained: list[asyncio.Future[None]] = []
         self._failed = False
         self._abandoned = False
@@ -161,6 +177,9 @@ class Committer:
         batch.runs[id(run)] = (loaded, run)
         batch.loaded.add(loaded)
         loaded.batch_no = batch.batch.number
+        self._busy_now.add(run.run_id)
+        if self._pause is not None and len(batch.runs) >= self._enough:
+            self._seal_early()
         batch.bytes += sum(map(len, run.changes.events))
         if not self._scheduled:
             self._schedule()
@@ -224,8 +243,8 @@ class Committer:
             self._open.followers.append(follower)
 
     def abandon(self, loaded: Loaded) -> None:
-        """A decision about `loaded` failed half-way: give up the open batch as if it had been refused. What is in flight lands
-        first, so that reloaded state is whole."""
+        """A decision about `loaded` failed half-way: give up the open batch as if it had been refused. What is in
+        flight lands first, so that reloaded state is whole."""
         self._open.loaded.add(loaded)
         self._abandoned = True
         if self._in_flight is None:
@@ -247,12 +266,34 @@ class Committer:
 
     # ---- sealing and writing
     def _schedule(self) -> None:
-        if not self._scheduled and self._in_flight is None:
-            self._scheduled = True
+        """Seal soon: at the end of this turn of the event loop, or a little later when many runs are being worked
+        on."""
+        if self._scheduled or self._in_flight is not None:
+            return
+        self._scheduled = True
+        loop = asyncio.get_running_loop()
+        now = self._monotonic.now()
+        if now - self._window_began > WINDOW_SECONDS:
+            self._busy_before = len(self._busy_now) if now - self._window_began <= 2 * WINDOW_SECONDS else 0
+            self._busy_now.clear()
+            self._window_began = now
+        busy = max(self._busy_before, len(self._busy_now))
+        if busy < CROWD:
+            loop.call_soon(self._seal)
+        else:
+            self._enough = min(GATHER_RUNS, busy)
+            self._pause = loop.call_later(PAUSE_SECONDS, self._seal)
+
+    def _seal_early(self) -> None:
+        """The batch has gathered what was hoped for."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
             asyncio.get_running_loop().call_soon(self._seal)
 
     def _seal(self) -> None:
         self._scheduled = False
+        self._pause = None
         if self._in_flight is not None or self._failed or self._abandoned:
             return
         sealed = self._open
@@ -386,8 +427,7 @@ class Committer:
         if self._abandoned:
             self._give_up_open()
         if not self._open.empty:
-            if not self._scheduled:
-                self._seal()
+            self._schedule()
         elif self._open.followers:
             self._release(self._open)
         if self._open.empty and self._in_flight is None:

@@ -1,8 +1,9 @@
-"""Tasks meet pollers: offered tasks are reserved for a parked poll or wait in the backlog; polls take the backlog's head or park.
+"""Tasks meet pollers: offered tasks are reserved for a parked poll or wait in the backlog; polls take the backlog's
+head or park.
 
-When a turn offers a task and a poller waits, the task is started in the same round, so that one commit holds its scheduling and its
-start. The answer is sent after that commit, if the task is still current. A poll that went away before a byte of its answer left
-gets nothing: the task is issued again, to another poller, under a new stamp.
+When a turn offers a task and a poller waits, the task is started in the same round, so that one commit holds its
+scheduling and its start. The answer is sent after that commit, if the task is still current. A poll that went away
+before a byte of its answer left gets nothing: the task is issued again, to another poller, under a new stamp.
 """
 
 from __future__ import annotations
@@ -76,9 +77,7 @@ class StartTask(Input):
                         turn, task.scheduled_event_id, task.stamp, engine_poller
                     )
             else:
-                self.started = activities.start_activity_task(
-                    turn, task.scheduled_event_id, task.stamp, engine_poller
-                )
+                self.started = activities.start_activity_task(turn, task.scheduled_event_id, task.stamp, engine_poller)
         except Stale:
             self.started = None
         return Outcome(PENDING)
@@ -341,7 +340,8 @@ class Dispatch:
         self._issue_again(item)
 
     def _issue_again(self, item: StartTask) -> None:
-        """Nothing reached the poller: offer the task again at once, with a new stamp so that the first token is dead."""
+        """Nothing reached the poller: offer the task again at once, with a new stamp so that the first token is
+        dead."""
         task = item.task
         started = item.started
         if started is None:

@@ -1,7 +1,8 @@
 """The executions in memory, and how others get there.
 
-An execution is loaded with its pointer and the runs that inputs named. Idle ones are dropped, least recently used first, once
-the cache holds more than its bytes; what has uncommitted decisions, waiting callers or inputs under way stays.
+An execution is loaded with its pointer and the runs that inputs named. Idle ones are dropped, least recently used
+first, once the cache holds more than its bytes; what has uncommitted decisions, waiting callers or inputs under way
+stays.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from perdure.enums import EventType
-
 from perdure.engine.codec import decode
 from perdure.engine.execution import Current, Execution
 from perdure.engine.state import Run
+from perdure.enums import EventType
 from perdure.runtime.inputs import Input
 from perdure.storage.store import HistoryBatch, Store, StoredExecution, StoreFailed
 
@@ -85,9 +85,7 @@ class Loaded:
 
     @property
     def idle(self) -> bool:
-        return not (
-            self.blocked or self.inputs or self.queries or any(tail.watchers for tail in self.tails.values())
-        )
+        return not (self.blocked or self.inputs or self.queries or any(tail.watchers for tail in self.tails.values()))
 
 
 class Executions:

@@ -1,5 +1,5 @@
-"""Stored events for those who ask: from the tail kept beside a loaded run, else from the store. Blobs are cut by walking their
-framing, not by parsing; a poll's answer is a header with the history spliced in.
+"""Stored events for those who ask: from the tail kept beside a loaded run, else from the store. Blobs are cut by
+walking their framing, not by parsing; a poll's answer is a header with the history spliced in.
 """
 
 from __future__ import annotations
@@ -97,9 +97,7 @@ class Histories:
             return run.next_event_id - 1
         return loaded.tail(run).durable_event_id
 
-    def read(
-        self, run: Run, first: int, last: int, max_bytes: int, done: Callable[[bytes, int], None]
-    ) -> None:
+    def read(self, run: Run, first: int, last: int, max_bytes: int, done: Callable[[bytes, int], None]) -> None:
         """Serialised History of committed events first..last, and the ID of the last one given (less than `last` when
         `max_bytes` were reached; whole batches, at least one). Raises Unavailable when the store cannot answer."""
         loaded = self._loaded(run)
@@ -203,9 +201,7 @@ class Histories:
         self.read(started.run, started.first_event_id, started.last_event_id, PAGE_BYTES, came)
 
 
-def _collect(
-    batches: Iterable[HistoryBatch], first: int, last: int, max_bytes: int
-) -> tuple[bytes, int]:
+def _collect(batches: Iterable[HistoryBatch], first: int, last: int, max_bytes: int) -> tuple[bytes, int]:
     parts: list[bytes] = []
     size = 0
     reached = first - 1

@@ -17,8 +17,8 @@ ATTEMPTS = 3
 
 
 class Outcome:
-    """A turn's result when it wrote something and is nevertheless answered with an error (a refused completion), or when
-    something must be done once it is durable (`committed`, before the reply leaves)."""
+    """A turn's result when it wrote something and is nevertheless answered with an error (a refused completion), or
+    when something must be done once it is durable (`committed`, before the reply leaves)."""
 
     __slots__ = ("committed", "error", "reply")
 
@@ -36,8 +36,8 @@ class Outcome:
 class Input:
     """One thing to decide at one execution. Decided again when its batch is refused.
 
-    `decide` gets a Turn of the run named (the current one when `run_id` is empty); with `starts` it gets the Shared and the run
-    or None. It must be pure but for the turn: it may be called again.
+    `decide` gets a Turn of the run named (the current one when `run_id` is empty); with `starts` it gets the Shared
+    and the run or None. It must be pure but for the turn: it may be called again.
     """
 
     __slots__ = (

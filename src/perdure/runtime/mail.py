@@ -1,7 +1,8 @@
-"""Messages between executions: decided at the receiver in the same batch when that is possible, else through the outbox.
+"""Messages between executions: decided at the receiver in the same batch when that is possible, else through the
+outbox.
 
-The outbox row is written with the sender's turn and deleted in the receiver's transaction: delivery is exactly once, and one
-sender's messages to one receiver keep their order, because a receiver with inputs waiting takes no short cut.
+The outbox row is written with the sender's turn and deleted in the receiver's transaction: delivery is exactly once,
+and one sender's messages to one receiver keep their order, because a receiver with inputs waiting takes no short cut.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ RETRY_SECONDS = 1.0
 
 
 class Delivery(Input):
-    """A message at its receiver. `message_no` 0: it has no row, it lives and dies with the batch of its sender's turn."""
+    """A message at its receiver. `message_no` 0: it has no row, it lives and dies with the batch of its sender's
+    turn."""
 
     __slots__ = ("message", "message_no", "row_batch_no")
 
@@ -64,7 +66,9 @@ class Delivery(Input):
 
     def give_up(self, error: PerdureError) -> None:
         """The row is still there: try again a little later."""
-        self.runtime.log.warning("message not delivered, will retry", receiver=self.message.to_workflow_id, error=error.message)
+        self.runtime.log.warning(
+            "message not delivered, will retry", receiver=self.message.to_workflow_id, error=error.message
+        )
         self.attempts = 0
         self.error = None
         runtime = self.runtime

@@ -11,7 +11,8 @@ from perdure.errors import InvalidArgument
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """Where the next page of a run's history starts. `last_event_id` ends a reverse read or a closed one (0: the end)."""
+    """Where the next page of a run's history starts. `last_event_id` ends a reverse read or a closed one (0: the
+    end)."""
 
     run_id: str
     next_event_id: int

@@ -1,8 +1,10 @@
-"""Queries: answered by a worker, written nowhere. Direct ones are tasks of their own; others ride on the next workflow task.
+"""Queries: answered by a worker, written nowhere. Direct ones are tasks of their own; others ride on the next
+workflow task.
 
-A query must see all that happened before it. When a workflow task is pending, something happened that no worker has seen: the query
-is buffered, attached to that task's poll answer, and answered with its completion. Otherwise it is dispatched directly, to the
-sticky queue first. Source of rules and texts: the reference server's behaviour (reference sections "Queries").
+A query must see all that happened before it. When a workflow task is pending, something happened that no worker has
+seen: the query is buffered, attached to that task's poll answer, and answered with its completion. Otherwise it is
+dispatched directly, to the sticky queue first. Source of rules and texts: the reference server's behaviour (reference
+sections "Queries").
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from google.protobuf.internal.containers import MessageMap
-from perdure.enums import QueryRejectCondition, QueryResultType, WorkflowExecutionStatus
 from temporalio.api.query.v1 import WorkflowQueryResult
 from temporalio.api.workflowservice.v1 import (
     PollWorkflowTaskQueueResponse,
@@ -25,6 +26,7 @@ from perdure.engine.state import RUNNING, Run
 from perdure.engine.tokens import QUERY_TASK, TaskToken
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import reset_sticky
+from perdure.enums import QueryRejectCondition, QueryResultType, WorkflowExecutionStatus
 from perdure.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -153,9 +155,7 @@ class Queries:
             if task is None or item.handed_out:
                 return
             if not runtime.matching.has_recent_poller(task.queue, runtime.monotonic.now(), RECENT_POLLER_SECONDS):
-                self._fail(
-                    item, FailedPrecondition("no poller seen for task queue recently, worker may be down")
-                )
+                self._fail(item, FailedPrecondition("no poller seen for task queue recently, worker may be down"))
 
         item.alarm = runtime.alarms.at(until - NO_POLLER_MARGIN_SECONDS, check)
         item.call.on_gone(lambda: self._forget(item))
@@ -344,7 +344,6 @@ class Queries:
     def close(self) -> None:
         for item in list(self._direct.values()):
             self._fail(item, DeadlineExceeded("the server is shutting down"))
-
 
 
 def _waits(item: QueryTask) -> str:

@@ -1,8 +1,9 @@
 """The runtime: where inputs come in, are decided one at a time for each execution, and are answered once durable.
 
-Everything runs on one event loop. An input is decided at once when its execution is loaded and nothing waits before it; loading is
-the only thing it can wait for. What a decision wants done (effects) is carried out in the same round: offered tasks meet parked
-polls and are started, messages reach their receivers, all in the same batch where possible. `committer.py` does the rest.
+Everything runs on one event loop. An input is decided at once when its execution is loaded and nothing waits before
+it; loading is the only thing it can wait for. What a decision wants done (effects) is carried out in the same round:
+offered tasks meet parked polls and are started, messages reach their receivers, all in the same batch where possible.
+`committer.py` does the rest.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from perdure.runtime.dispatch import ACTIVITY_QUEUE, WORKFLOW_QUEUE, Dispatch, S
 from perdure.runtime.executions import Executions, Key, Loaded
 from perdure.runtime.histories import Histories
 from perdure.runtime.inputs import Input, Outcome
-from perdure.runtime.mail import Delivery, Mail
+from perdure.runtime.mail import Mail
 from perdure.runtime.namespaces import Namespace, Namespaces
 from perdure.runtime.queries import Queries
 from perdure.runtime.skipping import OFFSET, Skipper
@@ -139,6 +140,7 @@ class Runtime:
             self.store,
             self.executions,
             self.limits,
+            self.monotonic,
             self.log,
             search_types=self._search_types,
             on_sealed=self._sealed,
@@ -220,11 +222,13 @@ class Runtime:
         return {} if namespace is None else namespace.search_attributes
 
     # ---- inputs
-    def decide(self, namespace: Namespace, workflow_id: str, run_id: str, decide: Decide, waiter: Waiter | None) -> None:
+    def decide(
+        self, namespace: Namespace, workflow_id: str, run_id: str, decide: Decide, waiter: Waiter | None
+    ) -> None:
         """Decide about a run (`run_id` empty: the current one) and answer `waiter` once that is durable.
 
-        `decide(turn)` returns the reply, or an `Outcome`; it may be called again, so it must be pure but for the turn. What it
-        raises (PerdureError) refuses the input. NotFound is answered for a run that does not exist.
+        `decide(turn)` returns the reply, or an `Outcome`; it may be called again, so it must be pure but for the
+        turn. What it raises (PerdureError) refuses the input. NotFound is answered for a run that does not exist.
         """
         self.enter(Input(self, (namespace.id, WORKFLOW, workflow_id), run_id, decide, waiter))
 
@@ -233,7 +237,8 @@ class Runtime:
         self.enter(Input(self, (namespace.id, WORKFLOW, workflow_id), "", decide, waiter, starts=True))
 
     def inspect(self, namespace: Namespace, workflow_id: str, run_id: str, look: Look, waiter: Waiter) -> None:
-        """Read a run; the reply leaves when all that it shows is durable. With PENDING, `look` answers the waiter itself."""
+        """Read a run; the reply leaves when all that it shows is durable. With PENDING, `look` answers the waiter
+        itself."""
         self.inspect_key((namespace.id, WORKFLOW, workflow_id), run_id, look, waiter)
 
     def inspect_key(self, key: Key, run_id: str, look: Look, waiter: Waiter | None) -> None:
@@ -372,8 +377,7 @@ class Runtime:
             item.reply = result
         for run in shared.touched:
             self.committer.add_run(loaded, run)
-        if isinstance(item, StartTask | Delivery | _Wake):
-            item.decided()
+        item.decided()
         if shared.effects:
             self._effects.extend((loaded, effect) for effect in shared.effects)
         self.committer.follow(item, loaded.batch_no)
@@ -419,8 +423,8 @@ class Runtime:
 
     # ---- what went wrong
     def _poison(self, loaded: Loaded, item: Input, error: BaseException) -> None:
-        """A decision failed half-way (a defect): its changes must not be written. The open batch is given up; all else that
-        was in it is decided again."""
+        """A decision failed half-way (a defect): its changes must not be written. The open batch is given up; all
+        else that was in it is decided again."""
         self._effects.clear()
         self._poisoned = True
         self.committer.abandon(loaded)
@@ -568,13 +572,13 @@ class Runtime:
 
         self.histories.workflow_task_answer(started, queries, ready)
 
-    def shutdown_worker(
-        self, namespace_id: str, sticky_queue: str, worker_instance_key: str, kinds: list[int]
-    ) -> None:
+    def shutdown_worker(self, namespace_id: str, sticky_queue: str, worker_instance_key: str, kinds: list[int]) -> None:
         self.dispatch.shutdown_worker(namespace_id, sticky_queue, worker_instance_key, kinds)
 
     # ---- queries
-    def query(self, namespace: Namespace, workflow_id: str, run_id: str, request: QueryWorkflowRequest, call: Call) -> None:
+    def query(
+        self, namespace: Namespace, workflow_id: str, run_id: str, request: QueryWorkflowRequest, call: Call
+    ) -> None:
         self.queries.query((namespace.id, WORKFLOW, workflow_id), run_id, request, call)
 
     def complete_query(self, token: TaskToken, request: RespondQueryTaskCompletedRequest) -> None:
@@ -678,4 +682,3 @@ def missing_run(workflow_id: str, run_id: str) -> NotFound:
     if not run_id:
         return NotFound(f"workflow not found for ID: {workflow_id}")
     return NotFound(f'workflow execution not found for workflow ID "{workflow_id}" and run ID "{run_id}"')
-

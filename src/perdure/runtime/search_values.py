@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from temporalio.api.common.v1 import Payload
-from perdure.enums import IndexedValueType
 
+from perdure.enums import IndexedValueType
 from perdure.visibility.attributes import PREDEFINED
 
 _DATETIME = int(IndexedValueType.INDEXED_VALUE_TYPE_DATETIME)

@@ -116,6 +116,12 @@ def prepare(batch: Batch) -> Transaction:
 
 def write(connection: apsw.Connection, transaction: Transaction, points: Points | None) -> None:
     """Write all of it, or nothing and raise: Refused when a run moved on, apsw's errors otherwise."""
+    fill(connection, transaction)
+    commit(connection, points)
+
+
+def fill(connection: apsw.Connection, transaction: Transaction) -> None:
+    """Begin a transaction and put all rows into it. Raises as `write` does; nothing is left begun then."""
     execute, executemany = connection.execute, connection.executemany
     execute("begin immediate")
     try:
@@ -129,16 +135,28 @@ def write(connection: apsw.Connection, transaction: Transaction, points: Points 
         for statement, rows in transaction.rest:
             executemany(statement, rows)
         execute(SQL["mark"], transaction.mark)
+    except BaseException:
+        _roll_back(connection)
+        raise
+
+
+def commit(connection: apsw.Connection, points: Points | None) -> None:
+    """Make durable what `fill` began."""
+    try:
         if points is not None:
             points("before_commit")
-        execute("commit")
+        connection.execute("commit")
     except BaseException:
-        # A full disk may have ended the transaction already.
-        if connection.in_transaction:
-            execute("rollback")
+        _roll_back(connection)
         raise
     if points is not None:
         points("after_commit")
+
+
+def _roll_back(connection: apsw.Connection) -> None:
+    # A full disk may have ended the transaction already.
+    if connection.in_transaction:
+        connection.execute("rollback")
 
 
 def _insert_runs(connection: apsw.Connection, inserts: list[Row]) -> None:

@@ -1,7 +1,11 @@
 """The writer thread of a file, and the thread that checkpoints for it.
 
 One connection writes, batch after batch, in the order they were handed over; each is a transaction of its own with one
-fsync. Moving the log's pages into the database costs several fsyncs more, so another thread does it on its own
+fsync. Its rows are put in on the event loop when nothing else is under way, and only the commit, which waits for the
+disk, is the thread's: SQLite gives up the interpreter's lock at every row, and winning it back from a busy event loop
+costs three times as much as the row. What is handed over while the thread is at work is written by the thread whole.
+
+Moving the log's pages into the database costs several fsyncs more, so another thread does it on its own
 connection while batches keep landing: the writer's only part is to say how long the log has become.
 """
 
@@ -11,11 +15,11 @@ import asyncio
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import cast
+from typing import Any, cast
 
 import apsw
 
-from perdure.storage.sqlite.batch import Points, Transaction, write
+from perdure.storage.sqlite.batch import Points, Transaction, commit, fill, write
 from perdure.storage.sqlite.connection import failure
 from perdure.storage.sqlite.sweep import sweep
 from perdure.storage.store import Done, Refused, StoreFailed
@@ -28,24 +32,30 @@ LONG_LOG_PAGES = 8 * CHECKPOINT_PAGES
 never at rest when the other thread reaches its end, so it would not start over and the file would grow for ever."""
 
 Swept = Callable[[int | StoreFailed], None]
-Work = tuple[Transaction, Done] | tuple[int, Swept] | None
-"""A batch, a sweep of so many rows, or the end."""
+Work = tuple[Transaction, Done] | tuple[None, Done] | tuple[int, Swept] | None
+"""A batch, the commit of one whose rows are in, a sweep of so many rows, or the end."""
 
 
 def attempt(
     connection: apsw.Connection, path: str, transaction: Transaction, points: Points | None
 ) -> Refused | StoreFailed | None:
     """Write one batch. None, Refused (nothing was written, the store goes on) or StoreFailed (it cannot)."""
+    return outcome_of(lambda: write(connection, transaction, points), path, transaction)
+
+
+def outcome_of(
+    attempted: Callable[[], None], path: str, transaction: Transaction | None
+) -> Refused | StoreFailed | None:
+    """What came of a piece of writing."""
     try:
-        write(connection, transaction, points)
+        attempted()
     except (Refused, StoreFailed) as refusal:
         return refusal
     except apsw.FullError:
         return Refused("disk full: nothing can be written until there is space again")
     except apsw.ConstraintError as error:
-        return Refused(
-            f"a row is there already ({error})", [row[0] for row in transaction.updates + transaction.inserts]
-        )
+        rows = [] if transaction is None else transaction.updates + transaction.inserts
+        return Refused(f"a row is there already ({error})", [row[0] for row in rows])
     except (apsw.BusyError, apsw.LockedError):
         return Refused("the database is locked by another program")
     except apsw.Error as error:
@@ -70,6 +80,8 @@ class Writer:
         self._points = points
         self._queue: SimpleQueue[Work] = SimpleQueue()
         self._failed: StoreFailed | None = None
+        self._under_way = 0
+        """What was handed over and not reported: while there is any, the connection is the thread's."""
         self._checkpoints = Checkpointer(checkpoint_connection, path, self._fail)
         # Replaces SQLite's own checkpoint inside COMMIT.
         connection.set_wal_hook(self._log_grew)
@@ -77,10 +89,26 @@ class Writer:
         self._thread.start()
 
     def submit(self, transaction: Transaction, done: Done) -> None:
-        self._queue.put((transaction, done))
+        self._under_way += 1
+        if self._under_way > 1 or self._failed is not None:
+            self._queue.put((transaction, self._counted(done)))
+            return
+        outcome = self._guarded(lambda: fill(self._connection, transaction), transaction)
+        if outcome is None:
+            self._queue.put((None, self._counted(done)))
+        else:
+            self._loop.call_soon(self._counted(done), outcome)
 
     def sweep(self, budget_rows: int, done: Swept) -> None:
-        self._queue.put((budget_rows, done))
+        self._under_way += 1
+        self._queue.put((budget_rows, self._counted(done)))
+
+    def _counted(self, done: Callable[[Any], None]) -> Callable[[Any], None]:
+        def finished(outcome: Any) -> None:
+            self._under_way -= 1
+            done(outcome)
+
+        return finished
 
     def stop(self) -> None:
         """Finish what was submitted and end both threads. Blocks; to be called off the event loop."""
@@ -93,10 +121,10 @@ class Writer:
             outcome: object
             if self._failed is not None:
                 outcome = self._failed
-            elif isinstance(work[0], Transaction):
-                outcome = self._write(work[0])
-            else:
+            elif isinstance(work[0], int):
                 outcome = self._sweep(work[0])
+            else:
+                outcome = self._write(work[0])
             if self._checkpoints.log_is_long:
                 self._catch_up()
             try:
@@ -104,10 +132,15 @@ class Writer:
             except RuntimeError:
                 return  # The loop is closed: nobody is left to answer, and nothing unanswered was promised.
 
-    def _write(self, transaction: Transaction) -> Refused | StoreFailed | None:
+    def _write(self, transaction: Transaction | None) -> Refused | StoreFailed | None:
+        if transaction is None:
+            return self._guarded(lambda: commit(self._connection, self._points), None)
+        return self._guarded(lambda: write(self._connection, transaction, self._points), transaction)
+
+    def _guarded(self, attempted: Callable[[], None], transaction: Transaction | None) -> Refused | StoreFailed | None:
         outcome: Refused | StoreFailed | None
         try:
-            outcome = attempt(self._connection, self._path, transaction, self._points)
+            outcome = outcome_of(attempted, self._path, transaction)
         except Exception as error:  # A defect of ours must end the server, not leave callers waiting on a dead thread.
             outcome = StoreFailed(f"database {self._path}: {type(error).__name__}: {error}")
         if isinstance(outcome, StoreFailed):
