@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from temporalio.api.enums.v1 import *
+    from temporalio.api.enums.v1 import *  # noqa: F403 - all of them, for the type checker alone
 else:
     import temporalio.api.enums.v1 as _enums
 

@@ -17,7 +17,6 @@ UPDATES = "workflow updates come in a later release"
 SCHEDULES = "schedules come in a later release"
 
 NOT_YET = {
-    "activity_retry_then_success": "currentRetryInterval is exact here (0.600s); the reference's carries a measured rest",
     "error_replies": "its last reply is DescribeSchedule's: " + SCHEDULES,
     "batch_terminate": "batch operations come in a later release",
     "counter_sdk": UPDATES,
