@@ -185,7 +185,8 @@ async def run(store_kind: str, workflows: int, in_flight: int, profile: bool) ->
             profiler.disable()
         used, used_loop = time.process_time() - before, time.thread_time() - before_loop
         print(
-            f"{store_kind}: {used / workflows * 1e6:.0f} us a workflow, {used_loop / workflows * 1e6:.0f} of it on the loop, "
+            f"{store_kind}: {used / workflows * 1e6:.0f} us a workflow, "
+            f"{used_loop / workflows * 1e6:.0f} of it on the loop, "
             f"{workflows / (time.perf_counter() - wall):.0f} workflows/s"
         )
         if profile:

@@ -10,13 +10,14 @@ import pytest
 SOURCES = Path(__file__).resolve().parents[2] / "src"
 
 SEAMS = {
+    "perdure.enums",
     "perdure.errors",
     "perdure.clock.Entropy",
     "perdure.clock.Time",
     "perdure.clock.Monotonic",
     "perdure.clock.SECOND",
 }
-"""Open to every package: typed failures, and the types (never the implementations) of time and entropy."""
+"""Open to every package: typed failures, the API's enums, and the types (never the implementations) of time and entropy."""
 
 MAY_USE = {
     "engine": {"perdure.engine", "perdure.visibility.attributes"},

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -25,6 +27,7 @@ ACTORS = 8
 HANDS = 2
 DEATH_WITHIN = 20.0
 """Seconds in which load must bring the server to the named point it dies at."""
+RESUMES_WITHIN = 1.5
 END_WITHIN = 30.0
 """Seconds in which all that was begun must end once nothing is killed any more."""
 
@@ -82,12 +85,13 @@ class _Endurance:
         self._database = database
         self._seed = seed
         self._port = free_port()
+        self._server: ServerProcess | None = None
         self._load: Load
         self._client: Client
 
     async def run(self, kills: Iterable[Kill]) -> Endured:
-        server = await self._launch(dev_server_command(self._port, database=self._database))
         try:
+            server = await self._launch_dev_server()
             self._client = await Client.connect(server.address)
             self._load = Load(self._client, self._seed)
             self._load.serving.set()
@@ -104,7 +108,7 @@ class _Endurance:
                     acting = [actors.create_task(self._load.act(number)) for number in range(ACTORS)]
                     died = 0
                     for kill in kills:
-                        server = await self._die(server, kill)
+                        await self._die(kill)
                         died += 1
                         await check_acknowledged(self._client, self._load.ledger.turn_page())
                     self._load.stop()
@@ -114,37 +118,52 @@ class _Endurance:
                 for hand in by_hand:
                     hand.cancel()
         finally:
-            await asyncio.to_thread(server.kill)
+            await self._kill()
         return Endured(died, len(page.starts), sum(page.notes.values()), len(page.completions), runs)
 
-    async def _die(self, server: ServerProcess, kill: Kill) -> ServerProcess:
-        """Have the server die as `kill` says; returns its successor, serving."""
+    async def _die(self, kill: Kill) -> None:
+        """Have the server die as `kill` says, and its successor serve."""
         serving = self._load.serving
         match kill:
             case KillAfter(seconds):
+                await self._work_resumes()
                 await asyncio.sleep(seconds)
                 serving.clear()
-                await asyncio.to_thread(server.kill)
+                await self._kill()
             case KillWhileStarting(seconds):
                 serving.clear()
-                await asyncio.to_thread(server.kill)
+                await self._kill()
                 await self._launch_and_kill(seconds)
             case KillAt(point, hit):
                 serving.clear()
-                await asyncio.to_thread(server.kill)
+                await self._kill()
                 script = [sys.executable, str(CRASHING_SERVER), str(self._port), str(self._database)]
                 server = await self._launch([*script, point, str(hit)])
                 serving.set()
-                await asyncio.to_thread(server.wait, DEATH_WITHIN)
+                status = await asyncio.to_thread(server.wait, DEATH_WITHIN)
                 serving.clear()
+                assert status == -signal.SIGKILL, f"the server ended by itself: {server.output()}"
             case _:
                 assert_never(kill)
-        successor = await self._launch(dev_server_command(self._port, database=self._database))
+        await self._launch_dev_server()
         serving.set()
-        return successor
+
+    async def _work_resumes(self) -> None:
+        """Wait a little for a workflow to end: the worker's polls come back only when their back-off is over."""
+        self._load.ended.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._load.ended.wait(), RESUMES_WITHIN)
+
+    async def _launch_dev_server(self) -> ServerProcess:
+        return await self._launch(dev_server_command(self._port, database=self._database))
 
     async def _launch(self, command: list[str]) -> ServerProcess:
-        return await asyncio.to_thread(ServerProcess, command, self._port)
+        self._server = await asyncio.to_thread(ServerProcess, command, self._port)
+        return self._server
+
+    async def _kill(self) -> None:
+        if self._server is not None:
+            await asyncio.to_thread(self._server.kill)
 
     async def _launch_and_kill(self, seconds: float) -> None:
         command = dev_server_command(self._port, database=self._database)

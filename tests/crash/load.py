@@ -71,6 +71,8 @@ class Load:
         self.ledger = Ledger()
         self.serving = asyncio.Event()
         """Whether the server is up; cleared by whoever kills it."""
+        self.ended = asyncio.Event()
+        """Set whenever a workflow ended."""
         self._client = client
         self._calls = client.workflow_service
         self._seed = seed
@@ -237,6 +239,7 @@ class Load:
         else:
             assert ending == expected, f"{workflow_id} ended with {ending}, not {expected}"
         self.ledger.endings[workflow_id] = ending
+        self.ended.set()
         self.ledger.touched.add(workflow_id)
 
     async def _until_answered(

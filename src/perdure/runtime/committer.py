@@ -121,6 +121,7 @@ class Committer:
         on_landed: Callable[[list[int], list[int]], None],
         on_lost: Callable[[list[int], list[int]], None],
         on_idle: Callable[[], None] | None = None,
+        gathers: bool = True,
         points: Callable[[str], None] | None = None,
     ) -> None:
         self._store = store
@@ -132,6 +133,7 @@ class Committer:
         self._on_sealed = on_sealed
         self._on_unsealed = on_unsealed
         self._on_idle = on_idle
+        self._gathers = gathers
         self._on_failed = on_failed
         self._on_room = on_room
         self._on_landed = on_landed
@@ -278,7 +280,7 @@ class Committer:
             self._busy_now.clear()
             self._window_began = now
         busy = max(self._busy_before, len(self._busy_now))
-        if busy < CROWD:
+        if busy < CROWD or not self._gathers:
             loop.call_soon(self._seal)
         else:
             self._enough = min(GATHER_RUNS, busy)

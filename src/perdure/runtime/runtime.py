@@ -150,6 +150,7 @@ class Runtime:
             on_landed=self._landed,
             on_lost=self._lost,
             on_idle=None if self.skipper is None else self.skipper.poke,
+            gathers=self.skipper is None,  # time that skips waits for each commit in turn: there is no company to come
             points=self._points,
         )
         self.dispatch = Dispatch(self, task_no)

@@ -1,7 +1,7 @@
 /** Orders against the test server, launched by the SDK itself: days pass in no time. */
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { afterEach, beforeEach, describe, test } from 'node:test';
 import { Context } from '@temporalio/activity';
 import { WorkflowFailedError } from '@temporalio/client';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
@@ -15,14 +15,15 @@ const DAY = 24 * HOUR;
 describe('a test server', () => {
   let environment: TestWorkflowEnvironment;
 
-  before(async () => {
+  // One for each test: a mail of the last order that no worker would send any more would keep time from being skipped.
+  beforeEach(async () => {
     environment = await TestWorkflowEnvironment.createTimeSkipping({
       server: { executable: { type: 'existing-path', path: setting('PERDURE_TEST_SERVER') } },
     });
   });
 
-  after(async () => {
-    await environment?.teardown();
+  afterEach(async () => {
+    await environment.teardown();
     assertCoreNeverComplained();
   });
 
