@@ -27,7 +27,7 @@ ACTORS = 8
 HANDS = 2
 DEATH_WITHIN = 20.0
 """Seconds in which load must bring the server to the named point it dies at."""
-RESUMES_WITHIN = 1.5
+RESUMES_WITHIN = 0.8
 END_WITHIN = 30.0
 """Seconds in which all that was begun must end once nothing is killed any more."""
 
