@@ -7,6 +7,7 @@ import random
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -125,14 +126,20 @@ def firings(call: Caller, workflow_id: str) -> list[int]:
 
 @pytest.mark.timeout(90)
 def test_a_thousand_workflows_that_sleep_up_to_a_year_three_times_take_seconds() -> None:
-    took = []
-    while len(took) < 2 and (not took or took[-1] >= SECONDS_ALLOWED):  # once more, should the machine have been busy
-        # The event loop that the server's program runs on.
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            took.append(runner.run(all_sleep()))
-    print(f"\n{WORKFLOWS} workflows: {took[-1]:.2f} s")
+    # The event loop that the server's program runs on.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        delayed, busy = waited_for_processor(), time.process_time()
+        took = runner.run(all_sleep())
+        delayed, busy = waited_for_processor() - delayed, time.process_time() - busy
+    print(f"\n{WORKFLOWS} workflows: {took:.2f} s, {busy:.2f} s of processor, kept from one for {delayed:.2f} s")
 
-    assert took[-1] < SECONDS_ALLOWED
+    # Less what other programs took of this machine; a worker and a server that alternate need what both need.
+    assert took - delayed < SECONDS_ALLOWED
+
+
+def waited_for_processor() -> float:
+    """Seconds that this process' threads were ready to run and did not (Linux tells)."""
+    return sum(int(path.read_text().split()[1]) for path in Path("/proc/self/task").glob("*/schedstat")) / 1e9
 
 
 async def all_sleep() -> float:
