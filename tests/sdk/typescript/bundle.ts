@@ -1,6 +1,6 @@
 /** Bundles the workflow code into the file named by the argument, once for the workers of all test files. */
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
 
@@ -10,7 +10,8 @@ async function main(bundle: string): Promise<void> {
     logger: new DefaultLogger('WARN'),
   });
   mkdirSync(dirname(bundle), { recursive: true });
-  writeFileSync(bundle, code);
+  writeFileSync(`${bundle}.new`, code);
+  renameSync(`${bundle}.new`, bundle);
 }
 
 main(process.argv[2] ?? '').catch((error) => {
