@@ -1,6 +1,6 @@
 """The TypeScript SDK, unmodified, against Perdure: runs the suite of `typescript/` with packages of its own.
 
-The packages are installed once, from npm's registry, into `typescript/node_modules`; again when their lock file changes.
+The packages are installed once, from npm's registry, into `typescript/node_modules`; again when the lock file changes.
 """
 
 from __future__ import annotations

@@ -7,7 +7,18 @@ import { Client, Connection, WorkflowExecutionAlreadyStartedError, WorkflowFaile
 import { ApplicationFailure, CancelledFailure, TerminatedFailure, TimeoutFailure } from '@temporalio/common';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { notificationsId, PAYMENT_DECLINED } from './domain';
-import { assertCoreNeverComplained, BUNDLE, eventTypes, eventually, LIMIT, logged, newOrder, setting, Shop, shopWorker } from './kit';
+import {
+  assertCoreNeverComplained,
+  BUNDLE,
+  eventTypes,
+  eventually,
+  LIMIT,
+  logged,
+  newOrder,
+  setting,
+  Shop,
+  shopWorker,
+} from './kit';
 import * as workflows from './workflows';
 
 describe('a development server', () => {
@@ -298,7 +309,7 @@ describe('a development server', () => {
         taskQueue: worker.options.taskQueue,
         workflowId: order.id,
       });
-      // Looks at the history: a query, which may meet a workflow task in the worker, can make an SDK without a cache drop that task.
+      // Looks at the history, not by query: an SDK without a cache drops a workflow task that meets a query.
       await eventually(
         () => eventTypes(client, order.id),
         (types) => types.includes('timerStartedEventAttributes'),
