@@ -17,6 +17,7 @@ from perdure.clock import SkippingTime
 from perdure.runtime.skipping import Skipper
 from tests.api.client import Api, Refused, complete_workflow, schedule_activity, start_timer
 from tests.skipping.clock import DAY, HOUR, Clock, about
+from tests.skipping.commands import complete_activity
 
 
 class Wall:
@@ -96,11 +97,7 @@ async def test_idle_is_when_all_workflows_wait(api: Api, skipper: Skipper) -> No
     await asyncio.sleep(0.05)
     assert not idle.is_set(), "an activity runs"
 
-    from temporalio.api.workflowservice.v1 import RespondActivityTaskCompletedRequest
-
-    await api.RespondActivityTaskCompleted(
-        RespondActivityTaskCompletedRequest(namespace="default", task_token=task.task_token)
-    )
+    await complete_activity(api, task)
     await api.step(start_timer())
 
     await asyncio.wait_for(idle.wait(), 5)
@@ -160,8 +157,12 @@ async def test_a_fresh_server_comes_and_goes_in_milliseconds_and_leaves_nothing(
 
 
 async def test_each_of_two_servers_in_a_process_has_its_own_time() -> None:
-    async with Server(time_skipping=True) as one, Server(time_skipping=True) as two:
-        async with grpc.aio.insecure_channel(one.address) as first, grpc.aio.insecure_channel(two.address) as second:
-            await Clock(first).skip(DAY)
+    async with (
+        Server(time_skipping=True) as one,
+        Server(time_skipping=True) as two,
+        grpc.aio.insecure_channel(one.address) as first,
+        grpc.aio.insecure_channel(two.address) as second,
+    ):
+        await Clock(first).skip(DAY)
 
-            assert await Clock(first).now() - await Clock(second).now() == about(DAY)
+        assert await Clock(first).now() - await Clock(second).now() == about(DAY)

@@ -10,6 +10,7 @@ import pytest
 from perdure.runtime.skipping import Skipper
 from tests.api.client import Api, Refused, complete_workflow, schedule_activity, start_timer
 from tests.skipping.clock import DAY, HOUR, MINUTE, Clock, about
+from tests.skipping.commands import complete_activity
 
 
 async def waiting(api: Api, workflow_id: str = "order-1", seconds: int = 3600) -> None:
@@ -219,7 +220,7 @@ async def test_a_test_skips_from_inside_an_activity(api: Api, clock: Clock, skip
 
     assert await clock.now() - before == about(40)
     assert not skipper.may_skip, "the activity still runs"
-    await api.RespondActivityTaskCompleted(_completed(task.task_token))
+    await complete_activity(api, task)
     await api.step(complete_workflow())
 
 
@@ -235,7 +236,7 @@ async def test_an_activity_that_timed_out_in_its_sleep_takes_its_weight_along(
     task_of_workflow = await api.poll()  # it hears of the timeout after a minute
     assert not skipper.may_skip, "no sleep outweighs a workflow task"
     with pytest.raises(Refused, match="NOT_FOUND"):
-        await api.RespondActivityTaskCompleted(_completed(task.task_token))
+        await complete_activity(api, task)
     await api.complete(task_of_workflow, complete_workflow())
     await sleeping
 
@@ -257,9 +258,3 @@ async def test_a_workflow_that_closes_over_an_open_activity_leaves_time_free(
     await clock.sleep(DAY)
 
     assert skipper.may_skip
-
-
-def _completed(token: bytes) -> object:
-    from temporalio.api.workflowservice.v1 import RespondActivityTaskCompletedRequest
-
-    return RespondActivityTaskCompletedRequest(namespace="default", task_token=token)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from itertools import pairwise
 
 import grpc.aio
 import pytest
-from temporalio.api.command.v1 import Command
 from temporalio.api.common.v1 import RetryPolicy
-from temporalio.api.enums.v1 import CommandType, EventType, TimeoutType
+from temporalio.api.enums.v1 import TimeoutType
 from temporalio.api.workflowservice.v1 import (
     DeleteWorkflowExecutionRequest,
     QueryWorkflowRequest,
-    RespondActivityTaskFailedRequest,
     RespondQueryTaskCompletedRequest,
     TerminateWorkflowExecutionRequest,
 )
@@ -23,7 +21,6 @@ from perdure import Server
 from perdure.runtime.skipping import Skipper
 from tests.api.client import (
     NAMESPACE,
-    QUEUE,
     Api,
     complete_workflow,
     execution,
@@ -32,56 +29,13 @@ from tests.api.client import (
     start_timer,
 )
 from tests.skipping.clock import DAY, HOUR, MINUTE, Clock, about, duration
+from tests.skipping.commands import at, continue_as_new, fail_activity, fail_workflow, start_child, the
 
 
 @pytest.fixture(autouse=True)
 async def unlocked(clock: Clock) -> AsyncIterator[None]:
     await clock.unlock()
     yield
-
-
-def at(event: Any) -> float:
-    return float(event.event_time.ToMicroseconds() / 1e6)
-
-
-def the(history: Any, kind: str) -> Any:
-    """The only event of that kind."""
-    [event] = [e for e in history.history.events if e.event_type == getattr(EventType, f"EVENT_TYPE_{kind}")]
-    return event
-
-
-def fail_workflow() -> Command:
-    command = Command(command_type=CommandType.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION)
-    command.fail_workflow_execution_command_attributes.failure.message = "no"
-    return command
-
-
-def continue_as_new(**fields: Any) -> Command:
-    command = Command(command_type=CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION)
-    attributes = command.continue_as_new_workflow_execution_command_attributes
-    attributes.workflow_type.name = "Order"
-    attributes.task_queue.name = QUEUE
-    for name, value in fields.items():
-        getattr(attributes, name).CopyFrom(value)
-    return command
-
-
-def start_child(workflow_id: str, parent_close_policy: int = 2) -> Command:
-    command = Command(command_type=CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
-    attributes = command.start_child_workflow_execution_command_attributes
-    attributes.namespace = NAMESPACE
-    attributes.workflow_id = workflow_id
-    attributes.workflow_type.name = "Order"
-    attributes.task_queue.name = QUEUE
-    attributes.parent_close_policy = parent_close_policy  # type: ignore[assignment] # the number of an enum value
-    return command
-
-
-async def fail_activity(api: Api, task: Any) -> None:
-    request = RespondActivityTaskFailedRequest(namespace=NAMESPACE, task_token=task.task_token)
-    request.failure.message = "declined"
-    request.failure.application_failure_info.type = "Declined"
-    await api.RespondActivityTaskFailed(request)
 
 
 async def test_a_start_delay(api: Api, clock: Clock) -> None:
@@ -102,7 +56,7 @@ async def test_a_cron_schedule(api: Api, clock: Clock) -> None:
         rounds.append(await clock.now())
 
     assert [moment % DAY for moment in rounds] == [about(DAY / 2)] * 3
-    assert [later - earlier for earlier, later in zip(rounds, rounds[1:], strict=False)] == [about(DAY)] * 2
+    assert [later - earlier for earlier, later in pairwise(rounds)] == [about(DAY)] * 2
 
 
 async def test_the_wait_before_a_workflows_retry(api: Api, clock: Clock) -> None:
