@@ -23,6 +23,7 @@ from perdure.engine.turn import Turn
 from perdure.errors import NotFound, PerdureError
 from perdure.matching import Poller as ParkedPoller
 from perdure.matching import QueueKey, Task
+from perdure.runtime.alarms import Alarm
 from perdure.runtime.inputs import ATTEMPTS, Input, Outcome
 from perdure.runtime.queries import QueryTask
 from perdure.storage.store import TaskWrite
@@ -116,7 +117,7 @@ class StartTask(Input):
 class Poll:
     """A parked poll call."""
 
-    __slots__ = ("call", "engine", "kind", "until")
+    __slots__ = ("alarm", "call", "engine", "kind", "until")
 
     def __init__(self, call: Call, engine: workflow_tasks.Poller, kind: int, until: float) -> None:
         self.call = call
@@ -124,8 +125,16 @@ class Poll:
         self.kind = kind
         self.until = until
         """When it is answered empty, in seconds of Monotonic."""
+        self.alarm: Alarm | None = None
+
+    def over(self) -> None:
+        """It was answered: its alarm would keep the call, and with it the answer, in memory until it rings."""
+        if self.alarm is not None:
+            self.alarm.cancel()
+            self.alarm = None
 
     def empty(self) -> None:
+        self.over()
         self.call.finish(_EMPTY_WORKFLOW_TASK if self.kind == WORKFLOW_QUEUE else _EMPTY_ACTIVITY_TASK)
 
 
@@ -255,13 +264,13 @@ class Dispatch:
 
         def gone() -> None:
             self._matching.cancel(poller, runtime.monotonic.now())
-            alarm.cancel()
+            waiter.over()
 
         def expire() -> None:
             if poller.task is None and self._matching.cancel(poller, runtime.monotonic.now()):
                 waiter.empty()
 
-        alarm = runtime.alarms.at(until, expire)
+        waiter.alarm = runtime.alarms.at(until, expire)
         call.on_gone(gone)
         task = self._matching.poll(poller, now)
         if task is not None:
@@ -333,6 +342,7 @@ class Dispatch:
         now = self._runtime.monotonic.now()
         poller = item.poller
         if poller.waiter.call.finish(answer):
+            poller.waiter.over()
             self._matching.confirm(poller, now)
             return
         self._matching.cancel(poller, now)

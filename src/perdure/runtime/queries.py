@@ -220,6 +220,7 @@ class Queries:
                 if item.done:
                     runtime.dispatch.next_for(poller)
                 elif poller.waiter.call.finish(self._answer(item, run, blob, last, task.queue, sticky)):
+                    poller.waiter.over()
                     runtime.matching.confirm(poller, now)
                 else:  # that poll went away: ask the next
                     runtime.matching.cancel(poller, now)

@@ -78,7 +78,7 @@ class GrpcCall:
         if self._state == _OPEN:
             self._future = loop.create_future()
             await self._future
-        answer = self._answer
+        answer, self._answer = self._answer, None  # what still refers to the call must not keep megabytes
         assert answer is not None, "a future is resolved only together with an answer"
         if isinstance(answer, PerdureError):
             raise answer
