@@ -12,12 +12,8 @@ if TYPE_CHECKING:
 
 
 def after_commit(runtime: Runtime, call: Call, reply: Reply) -> Pending:
-    """Answer once all that was decided so far is durable: `reply` may show some of it."""
-
-    def finish() -> None:
-        call.finish(reply)
-
-    runtime.after_commit(finish)
+    """Answer once all that was decided so far is durable: `reply` may show some of it. Unavailable if it is refused."""
+    runtime.answer_after_commit(call, reply)
     return PENDING
 
 

@@ -22,8 +22,9 @@ from perdure.engine.limits import Limits
 from perdure.engine.state import Changes, Run
 from perdure.engine.visibility import visibility_row_fields
 from perdure.engine.waking import next_deadline
+from perdure.errors import Internal, PerdureError
 from perdure.log import Log
-from perdure.runtime.executions import STARTED_EVENT, Executions, Loaded, Tail
+from perdure.runtime.executions import STARTED_EVENT, Executions, Key, Loaded, Tail
 from perdure.runtime.search_values import search_values
 from perdure.storage.store import (
     Batch,
@@ -55,11 +56,18 @@ MAX_BYTES = 4 * 1024 * 1024
 class Follower(Protocol):
     """Something that waits for a batch: an answered input, a started task, a message sent."""
 
+    @property
+    def key(self) -> Key | None:
+        """The execution that it concerns, if any."""
+
     def answer(self) -> None:
         """The batch landed."""
 
     def refused(self) -> None:
         """It did not; nothing that was decided holds any more."""
+
+    def give_up(self, error: PerdureError) -> None:
+        """It did not, and must not be tried again."""
 
 
 class _OpenBatch:
@@ -102,8 +110,8 @@ class _OpenBatch:
 class Committer:
     """`on_sealed(loaded, run, wake_at)` hears of every run that is about to be written, `on_unsealed` of each for which
     that did not come to pass, `on_idle` that all that was decided is durable, `on_landed` and `on_lost` of the
-    numbers of task rows that a batch added and deleted, `on_room` that inputs may come again; `on_failed` ends the
-    process."""
+    numbers of task rows that a batch added and deleted, `on_dead` of an execution that left the cache
+    while queries waited at it, `on_room` that inputs may come again; `on_failed` ends the process."""
 
     def __init__(
         self,
@@ -120,6 +128,7 @@ class Committer:
         on_room: Callable[[], None],
         on_landed: Callable[[list[int], list[int]], None],
         on_lost: Callable[[list[int], list[int]], None],
+        on_dead: Callable[[Loaded], None],
         on_idle: Callable[[], None] | None = None,
         gathers: bool = True,
         points: Callable[[str], None] | None = None,
@@ -138,6 +147,7 @@ class Committer:
         self._on_room = on_room
         self._on_landed = on_landed
         self._on_lost = on_lost
+        self._on_dead = on_dead
         self._points = points
         batch_no, run_no, _, _ = store.high_water()
         self._run_no = run_no
@@ -153,6 +163,8 @@ class Committer:
         self._drained: list[asyncio.Future[None]] = []
         self._failed = False
         self._abandoned = False
+        self.trouble = ""
+        """Why a batch was refused last."""
 
     # ---- joining the open batch
     @property
@@ -166,8 +178,10 @@ class Committer:
 
     @property
     def newest_no(self) -> int:
-        """The newest batch that holds anything."""
-        return self._open.batch.number if not self._open.empty else self._open.batch.number - 1
+        """The newest batch that holds anything and was not refused."""
+        if not self._open.empty:
+            return self._open.batch.number
+        return self.durable_no if self._in_flight is None else self._in_flight.batch.number
 
     @property
     def open_no(self) -> int:
@@ -248,6 +262,7 @@ class Committer:
         """A decision about `loaded` failed half-way: give up the open batch as if it had been refused. What is in
         flight lands first, so that reloaded state is whole."""
         self._open.loaded.add(loaded)
+        loaded.batch_no = self._open.batch.number  # nobody may see what it looks like now
         self._abandoned = True
         if self._in_flight is None:
             asyncio.get_running_loop().call_soon(self._give_up_open)
@@ -306,13 +321,29 @@ class Committer:
             return
         if self._points is not None:
             self._points("decided")
-        for loaded, run in sealed.runs.values():
-            self._write(sealed, loaded, run)
-        self._in_flight = sealed
         self._open = _OpenBatch(sealed.batch.number + 1)
+        for loaded, run in sealed.runs.values():
+            try:
+                self._write(sealed, loaded, run)
+            except Exception as error:
+                self._log.error("a run cannot be written", exc_info=error, workflow_id=run.workflow_id)
+                self._leave_out(sealed, loaded)
+                return
+        self._in_flight = sealed
         if self._points is not None:
             self._points("sealed")
         self._store.submit(sealed.batch, self._done)
+
+    def _leave_out(self, sealed: _OpenBatch, loaded: Loaded) -> None:
+        """A run of `loaded` has no stored form (a defect): what was decided there is given up for good, so that all
+        else that is in the batch can be decided again and land."""
+        error = Internal(f"execution {loaded.key[2]!r} cannot be written")
+        mine = [follower for follower in sealed.followers if follower.key == loaded.key]
+        sealed.followers = [follower for follower in sealed.followers if follower.key != loaded.key]
+        self._refuse(sealed, error.message)
+        for follower in mine:
+            self._tell(lambda follower=follower: follower.give_up(error))  # type: ignore[misc] # bound at once
+        self._on_room()
 
     def _write(self, sealed: _OpenBatch, loaded: Loaded, run: Run) -> None:
         batch = sealed.batch
@@ -422,7 +453,9 @@ class Committer:
             self._release(sealed)
         elif isinstance(outcome, StoreFailed):
             self._failed = True
+            self.trouble = str(outcome)
             self._on_failed(outcome)
+            self._end_drains()
             return
         else:
             self._refuse(sealed, outcome.reason)
@@ -433,14 +466,25 @@ class Committer:
         elif self._open.followers:
             self._release(self._open)
         if self._open.empty and self._in_flight is None:
-            drained, self._drained = self._drained, []
-            for waiter in drained:
-                if not waiter.done():
-                    waiter.set_result(None)
+            self._end_drains()
         self._on_room()
         self._executions.trim(self.durable_no)
         if self._on_idle is not None and self.idle:
             self._on_idle()
+
+    def _end_drains(self) -> None:
+        drained, self._drained = self._drained, []
+        for waiter in drained:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _tell(self, tell: Callable[[], None]) -> None:
+        """One of many hears of a batch. What goes wrong there (a read that fails, a defect) is its own affair: the
+        others must hear of it too."""
+        try:
+            tell()
+        except Exception as error:
+            self._log.error("an answer failed", exc_info=error)
 
     def _release(self, sealed: _OpenBatch) -> None:
         """The batch is durable: wake those who watch its runs, then let its answers go."""
@@ -453,14 +497,15 @@ class Committer:
                 if tail.watchers:
                     watchers, tail.watchers = tail.watchers, []
                     for wake in watchers:
-                        wake()
+                        self._tell(wake)
         followers, sealed.followers = sealed.followers, []
         for follower in followers:
-            follower.answer()
+            self._tell(follower.answer)
 
     def _refuse(self, sealed: _OpenBatch, reason: str) -> None:
         """Forget all that was decided and not written, here and in what gathered since, then have it decided again."""
         later = self._open
+        self.trouble = reason
         self._log.warning("commit refused", reason=reason, runs=len(sealed.runs) + len(later.runs))
         self._open = _OpenBatch(later.batch.number)
         for loaded in sealed.loaded | later.loaded:
@@ -469,6 +514,14 @@ class Committer:
         for lost in (sealed, later):
             self._on_lost(lost.added_tasks, lost.deleted_tasks)
         for follower in sealed.followers + later.followers:
-            follower.refused()
-        for loaded, run in sealed.runs.values():
+            self._tell(follower.refused)
+        for loaded, run, _ in sealed.sealed_runs:
             self._on_unsealed(loaded, run)
+        for loaded in sealed.loaded | later.loaded:
+            # Who waited for something of theirs looks again, at what is there now.
+            for tail in loaded.tails.values():
+                watchers, tail.watchers = tail.watchers, []
+                for wake in watchers:
+                    self._tell(wake)
+            if loaded.queries:
+                self._on_dead(loaded)

@@ -8,6 +8,7 @@ before a byte of its answer left gets nothing: the task is issued again, to anot
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,12 @@ from perdure.engine.execution import WORKFLOW
 from perdure.engine.stale import Stale
 from perdure.engine.state import Run
 from perdure.engine.tokens import ACTIVITY_TASK, WORKFLOW_TASK, TaskToken, decode_token
-from perdure.engine.turn import Turn
-from perdure.errors import NotFound, PerdureError
+from perdure.engine.turn import OfferActivityTask, OfferWorkflowTask, Turn
+from perdure.errors import Internal, NotFound, PerdureError, Unavailable
 from perdure.matching import Poller as ParkedPoller
 from perdure.matching import QueueKey, Task
 from perdure.runtime.alarms import Alarm
-from perdure.runtime.inputs import ATTEMPTS, Input, Outcome
+from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Input, Outcome
 from perdure.runtime.queries import QueryTask
 from perdure.storage.store import TaskWrite
 
@@ -53,7 +54,7 @@ class Lost:
 class StartTask(Input):
     """Start `task` for a reserved poller. Its caller is the poll."""
 
-    __slots__ = ("poller", "started", "stored", "task")
+    __slots__ = ("over", "poller", "started", "stored", "task")
 
     def __init__(self, runtime: Runtime, task: Task, poller: ParkedPoller, stored: bool) -> None:
         key = (task.queue[0], WORKFLOW, task.execution_id)
@@ -62,6 +63,8 @@ class StartTask(Input):
         self.poller = poller
         self.stored = stored
         """The task has, or may have, a row."""
+        self.over = False
+        """The poller is not this one's any more."""
         self.started: workflow_tasks.StartedWorkflowTask | activities.StartedActivity | None = None
 
     def _start(self, turn: Turn) -> Outcome:
@@ -88,13 +91,12 @@ class StartTask(Input):
         if self.stored:
             self.runtime.committer.task_done(self.task.task_no)
         if self.started is None:
+            self.over = True
             self.runtime.dispatch.next_for(self.poller)
 
     def answer(self) -> None:
         started = self.started
         if started is None:
-            if self.error is not None:  # its run is gone, or cannot be read
-                self.runtime.dispatch.next_for(self.poller)
             return
         if isinstance(started, activities.StartedActivity):
             self.runtime.dispatch.deliver(self, started.answer)
@@ -102,7 +104,14 @@ class StartTask(Input):
             self.runtime.dispatch.answer_workflow_task(self, started)
 
     def refused(self) -> None:
-        if self.attempts >= ATTEMPTS or self.poller.cancelled:
+        if self.over:
+            return
+        if self.attempts >= ATTEMPTS and not self.poller.cancelled:
+            # The task waits again; the poll waits a little before it tries the next, as the store takes nothing now.
+            self.over = True
+            runtime = self.runtime
+            runtime.alarms.at(runtime.monotonic.now() + RETRY_SECONDS, lambda: runtime.dispatch.next_for(self.poller))
+        elif self.poller.cancelled:
             self.runtime.dispatch.next_for(self.poller)
         elif self.stored:
             self.reply = self.error = None
@@ -111,7 +120,24 @@ class StartTask(Input):
             self.runtime.dispatch.next_for(self.poller)
 
     def give_up(self, error: PerdureError) -> None:
-        self.runtime.dispatch.next_for(self.poller)
+        """The run cannot be read, or a defect is in the way: the poll hears of it, and the task is offered again
+        later."""
+        if not self.over:
+            self.over = True
+            self.runtime.dispatch.fail(self.poller, error)
+        runtime = self.runtime
+        wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
+        runtime.alarms.at(
+            runtime.monotonic.now() + wait,
+            lambda: runtime.enter(Input(runtime, self.key, self.run_id, self._offer_again)),
+        )
+
+    def _offer_again(self, turn: Turn) -> Pending:
+        if self.task.queue[2] == WORKFLOW_QUEUE:
+            turn.effect(OfferWorkflowTask(turn.run))
+        else:
+            turn.effect(OfferActivityTask(turn.run, self.task.scheduled_event_id))
+        return PENDING
 
 
 class Poll:
@@ -143,6 +169,8 @@ class Dispatch:
         self._runtime = runtime
         self._matching = runtime.matching
         self._task_no = task_no
+        self._taken: deque[tuple[Task, ParkedPoller]] = deque()
+        self._taking = False
 
     # ---- offers
     def offer_workflow_task(self, loaded: Loaded, run: Run) -> None:
@@ -303,12 +331,22 @@ class Dispatch:
                 self._take(task, poller)
 
     def _take(self, task: Task, poller: ParkedPoller) -> None:
-        """Start a task that matching handed out."""
-        query = task.query
-        if isinstance(query, QueryTask):
-            self._runtime.queries.hand_out(query, task, poller)
-        else:
-            self._runtime.enter(StartTask(self._runtime, task, poller, stored=task.task_no > 0))
+        """Start a task that matching handed out. A stale one hands its poller the next: in a row, not nested, as there
+        may be thousands."""
+        self._taken.append((task, poller))
+        if self._taking:
+            return
+        self._taking = True
+        try:
+            while self._taken:
+                task, poller = self._taken.popleft()
+                query = task.query
+                if isinstance(query, QueryTask):
+                    self._runtime.queries.hand_out(query, task, poller)
+                else:
+                    self._runtime.enter(StartTask(self._runtime, task, poller, stored=task.task_no > 0))
+        finally:
+            self._taking = False
 
     def next_for(self, poller: ParkedPoller) -> None:
         """The poller's task came to nothing: give it another, or park it at the front."""
@@ -336,7 +374,10 @@ class Dispatch:
                 return
             self.deliver(item, answer)
 
-        self._runtime.histories.workflow_task_answer(started, queries, ready)
+        try:
+            self._runtime.histories.workflow_task_answer(started, queries, ready)
+        except Unavailable as error:  # its start-to-close timeout brings the task back
+            self.fail(item.poller, error)
 
     def deliver(self, item: StartTask, answer: Reply) -> None:
         now = self._runtime.monotonic.now()
@@ -348,6 +389,14 @@ class Dispatch:
         self._matching.cancel(poller, now)
         self._matching.release(poller, now)
         self._issue_again(item)
+
+    def fail(self, poller: ParkedPoller, error: PerdureError) -> None:
+        """Answer a reserved poller's poll with an error."""
+        now = self._runtime.monotonic.now()
+        self._matching.cancel(poller, now)
+        self._matching.release(poller, now)
+        poller.waiter.over()
+        poller.waiter.call.fail(error)
 
     def _issue_again(self, item: StartTask) -> None:
         """Nothing reached the poller: offer the task again at once, with a new stamp so that the first token is

@@ -16,6 +16,13 @@ ATTEMPTS = 3
 """How often an input is decided when its batches are refused, before its caller is told."""
 
 
+RETRY_SECONDS = 1.0
+"""What must not get lost is tried again so much later, when the store could not be read or written."""
+
+DEFECT_SECONDS = 60.0
+"""The same after a defect, which disturbs all that is being decided at the time."""
+
+
 class Outcome:
     """A turn's result when it wrote something and is nevertheless answered with an error (a refused completion), or
     when something must be done once it is durable (`committed`, before the reply leaves)."""
@@ -84,7 +91,10 @@ class Input:
         error = self.error
         committed = self.committed
         if committed is not None:
-            committed()
+            try:
+                committed()
+            except PerdureError as failed:  # what the answer is made of cannot be read
+                error = failed
         waiter = self.waiter
         if waiter is None:
             return

@@ -15,15 +15,14 @@ from perdure.engine.execution import WORKFLOW
 from perdure.engine.messages import Message
 from perdure.engine.state import Run
 from perdure.engine.turn import Shared
-from perdure.errors import PerdureError
-from perdure.runtime.inputs import ATTEMPTS, Input, Outcome
+from perdure.errors import Internal, PerdureError
+from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Input, Outcome
 from perdure.storage.store import OutboxWrite
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
 
 PAGE = 500
-RETRY_SECONDS = 1.0
 
 
 class Delivery(Input):
@@ -45,7 +44,11 @@ class Delivery(Input):
 
     def decided(self) -> None:
         if self.message_no and self.error is None:
-            self.runtime.committer.message_delivered(self.message_no)
+            committer = self.runtime.committer
+            committer.message_delivered(self.message_no)
+            loaded = self.runtime.executions.peek(self.key)
+            if loaded is not None:
+                committer.depend(loaded)  # what it brought about elsewhere stands and falls with that batch
             self.runtime.mail.on_way.discard(self.message_no)
 
     def answer(self) -> None:
@@ -65,14 +68,18 @@ class Delivery(Input):
         self.runtime.enter(self)
 
     def give_up(self, error: PerdureError) -> None:
-        """The row is still there: try again a little later."""
+        """The row is still there: try again a little later. Without one, the sender's turn is not written either, and
+        is decided again."""
+        if not self.message_no:
+            return
         self.runtime.log.warning(
             "message not delivered, will retry", receiver=self.message.to_workflow_id, error=error.message
         )
         self.attempts = 0
         self.error = None
         runtime = self.runtime
-        runtime.alarms.at(runtime.monotonic.now() + RETRY_SECONDS, lambda: runtime.enter(self))
+        wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
+        runtime.alarms.at(runtime.monotonic.now() + wait, lambda: runtime.enter(self))
 
 
 class Mail:

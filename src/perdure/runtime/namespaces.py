@@ -104,11 +104,14 @@ class Namespaces:
         self._limits = limits
         self._by_name: dict[str, Namespace] = {}
         self._by_id: dict[str, Namespace] = {}
+        self._stored: dict[str, Namespace] = {}
 
     def load(self, rows: Iterable[NamespaceWrite]) -> None:
         """What the store holds, at start."""
         for row in rows:
-            self.put(decode_namespace(row))
+            namespace = decode_namespace(row)
+            self.put(namespace)
+            self.landed(namespace)
 
     def ensure(
         self,
@@ -145,6 +148,19 @@ class Namespaces:
         self._by_name[namespace.name] = namespace
         self._by_id[namespace.id] = namespace
         return namespace.row()
+
+    def landed(self, namespace: Namespace) -> None:
+        """Its row is durable."""
+        self._stored[namespace.id] = namespace
+
+    def revert(self, namespace_id: str) -> None:
+        """Rows of it did not land: it is again what is stored, or nothing."""
+        gone = self._by_id.pop(namespace_id, None)
+        if gone is not None:
+            self._by_name.pop(gone.name, None)
+        stored = self._stored.get(namespace_id)
+        if stored is not None:
+            self.put(stored)
 
     # ---- look-ups
     def active(self, name: str) -> Namespace:

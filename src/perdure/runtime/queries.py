@@ -20,7 +20,7 @@ from temporalio.api.workflowservice.v1 import (
     RespondQueryTaskCompletedRequest,
 )
 
-from perdure.call import PENDING, Call, Pending
+from perdure.call import PENDING, Call, Pending, Reply
 from perdure.engine.execution import Execution
 from perdure.engine.state import RUNNING, Run
 from perdure.engine.tokens import QUERY_TASK, TaskToken
@@ -40,7 +40,7 @@ from perdure.matching import Poller as ParkedPoller
 from perdure.matching import QueueKey, Task
 from perdure.runtime.alarms import Alarm
 from perdure.runtime.histories import field
-from perdure.runtime.inputs import Input
+from perdure.runtime.inputs import Input, Outcome
 from perdure.runtime.pages import HistoryPage
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Queries:
                 self._runtime.dispatch.offer_query((item.key[0], run.task_queue, 1), item)
             return PENDING
 
-        self._runtime.inspect_key(item.key, item.run_id, look, item.call)
+        self._runtime.inspect_key(item.key, item.run_id, look, _Asker(self, item))
 
     def _forget_sticky(self, item: QueryTask) -> None:
         def decide(turn: Turn) -> Pending:
@@ -214,7 +214,11 @@ class Queries:
         sticky = task.queue[1] != "" and poller.sticky
         item.handed_out = True
 
-        def look(execution: Execution, run: Run) -> Pending:
+        def look(execution: Execution, run: Run) -> Outcome:
+            # Behind the barrier: a worker must not answer from what may yet be given up.
+            return Outcome(PENDING, committed=lambda: send(run))
+
+        def send(run: Run) -> None:
             def came(blob: bytes, last: int) -> None:
                 now = runtime.monotonic.now()
                 if item.done:
@@ -233,9 +237,31 @@ class Queries:
             else:
                 last = runtime.histories.durable_event_id(run)
                 runtime.histories.read(run, 1, last, 4 * 1024 * 1024, came)
+
+        runtime.inspect_key(item.key, item.run_id, look, _HandedOut(self, item, poller))
+
+    def not_handed_out(self, item: QueryTask, poller: ParkedPoller, error: PerdureError) -> None:
+        """The run is gone, or cannot be read: the poller is free for the next task."""
+        self._fail(item, error)
+        self._runtime.dispatch.next_for(poller)
+
+    def ask_again(self, loaded: Loaded) -> None:
+        """The execution at which these queries wait left the cache: they wait at what is stored."""
+        waiting, loaded.queries = loaded.queries, []
+        for item in waiting:
+            if isinstance(item, QueryTask) and not item.done:
+                item.handed_out = False
+                self._wait_again(item)
+
+    def _wait_again(self, item: QueryTask) -> None:
+        def look(execution: Execution, run: Run) -> Pending:
+            if not item.done:
+                loaded = self._runtime.executions.get(item.key)
+                loaded.queries.append(item)
+                self.unblock(loaded, run)
             return PENDING
 
-        runtime.inspect_key(item.key, item.run_id, look, item.call)
+        self._runtime.inspect_key(item.key, item.run_id, look, _Asker(self, item))
 
     def _answer(self, item: QueryTask, run: Run, blob: bytes, last: int, queue: QueueKey, sticky: bool) -> bytes:
         response = PollWorkflowTaskQueueResponse()
@@ -345,6 +371,35 @@ class Queries:
     def close(self) -> None:
         for item in list(self._direct.values()):
             self._fail(item, DeadlineExceeded("the server is shutting down"))
+
+
+class _Asker:
+    """Whoever put a query, as one who waits for its run."""
+
+    __slots__ = ("_item", "_queries")
+
+    def __init__(self, queries: Queries, item: QueryTask) -> None:
+        self._queries = queries
+        self._item = item
+
+    def finish(self, reply: Reply) -> bool:
+        return False  # the query's own answer comes otherwise
+
+    def fail(self, error: PerdureError) -> None:
+        self._queries._fail(self._item, error)
+
+
+class _HandedOut(_Asker):
+    """The same while a poller is held for the query."""
+
+    __slots__ = ("_poller",)
+
+    def __init__(self, queries: Queries, item: QueryTask, poller: ParkedPoller) -> None:
+        super().__init__(queries, item)
+        self._poller = poller
+
+    def fail(self, error: PerdureError) -> None:
+        self._queries.not_handed_out(self._item, self._poller, error)
 
 
 def _waits(item: QueryTask) -> str:

@@ -48,9 +48,9 @@ from perdure.runtime.committer import Committer
 from perdure.runtime.dispatch import ACTIVITY_QUEUE, WORKFLOW_QUEUE, Dispatch, StartTask
 from perdure.runtime.executions import Executions, Key, Loaded
 from perdure.runtime.histories import Histories
-from perdure.runtime.inputs import Input, Outcome
+from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Input, Outcome
 from perdure.runtime.mail import Mail
-from perdure.runtime.namespaces import Namespace, Namespaces
+from perdure.runtime.namespaces import Namespace, Namespaces, decode_namespace
 from perdure.runtime.queries import Queries
 from perdure.runtime.skipping import OFFSET, Skipper
 from perdure.runtime.wakes import Wakes
@@ -65,7 +65,7 @@ _EMPTY_COMPLETION = RespondWorkflowTaskCompletedResponse()
 
 Decide = Callable[[Turn], Reply | Outcome | Pending | None]
 Starts = Callable[[Shared, Run | None], Reply | Outcome | Pending | None]
-Look = Callable[[Execution, Run], Reply | Pending]
+Look = Callable[[Execution, Run], Reply | Pending | Outcome]
 
 
 class Runtime:
@@ -116,7 +116,8 @@ class Runtime:
         self.cluster_id = ""
         self._failed = failed or (lambda failure: None)
         self._points = points
-        self._effects: deque[tuple[Loaded, Any]] = deque()
+        self._effects: deque[tuple[Any, Any]] = deque()
+        """(the Loaded, its effect), or (None, an Input of our own)."""
         self._carrying_out = False
         self._waiting: deque[Input] = deque()
         """Inputs that came while the open batch was full."""
@@ -149,20 +150,29 @@ class Runtime:
             on_room=self._room,
             on_landed=self._landed,
             on_lost=self._lost,
+            on_dead=self._left_cache,
             on_idle=None if self.skipper is None else self.skipper.poke,
             gathers=self.skipper is None,  # time that skips waits for each commit in turn: there is no company to come
             points=self._points,
         )
         self.dispatch = Dispatch(self, task_no)
         self.mail = Mail(self, message_no)
-        for write in self._missing_namespaces():
+        first_rows = _FirstRows()
+        missing = self._missing_namespaces()
+        for write in missing:
             self.committer.add_namespace(write)
         cluster_id = meta.get("cluster_id")
         if cluster_id is None:
             cluster_id = self.entropy.uuid().encode()
             self.committer.put_meta("cluster_id", cluster_id)
         self.cluster_id = cluster_id.decode()
+        self.committer.follow(first_rows, self.committer.newest_no)
         await self.committer.drain()
+        if not first_rows.landed:
+            # Runs of a namespace that has no row would be lost with the process.
+            raise StoreFailed(f"{self.store.persistence_name} cannot be written: {self.committer.trouble}")
+        for write in missing:
+            self.namespaces.landed(decode_namespace(write))
         self.mail.start()
         self.wakes.start()
         if self.skipper is not None:
@@ -243,7 +253,7 @@ class Runtime:
         self.inspect_key((namespace.id, WORKFLOW, workflow_id), run_id, look, waiter)
 
     def inspect_key(self, key: Key, run_id: str, look: Look, waiter: Waiter | None) -> None:
-        def decide(shared: Shared, run: Run | None) -> Reply | Pending:
+        def decide(shared: Shared, run: Run | None) -> Reply | Pending | Outcome:
             if run is None:
                 raise missing_run(key[2], run_id)
             return look(shared.execution, run)
@@ -396,8 +406,23 @@ class Runtime:
             self._unblock(loaded)
             self._pump(loaded)
 
+        def failed(error: PerdureError) -> None:
+            loaded.inputs.popleft()
+            self._unblock(loaded)
+            item.give_up(error)
+            self._pump(loaded)
+
         loaded.inputs.appendleft(item)
-        self.histories.read_events(run, needs.event_ids, came)
+        try:
+            self.histories.read_events(run, needs.event_ids, came)
+        except Unavailable as error:
+            if not loaded.blocked:
+                raise  # the events came; it is what was decided with them that failed
+            failed(error)
+
+    def enter_next(self, item: Input) -> None:
+        """Take an input in the round of the decision under way, when that is over: a thousand in a row do not nest."""
+        self._effects.append((None, item))
 
     def _carry_out(self) -> None:
         """Effects in order; carrying one out may decide more inputs, whose effects join the line."""
@@ -405,7 +430,9 @@ class Runtime:
         try:
             while self._effects:
                 loaded, effect = self._effects.popleft()
-                if isinstance(effect, OfferWorkflowTask):
+                if isinstance(effect, Input):
+                    self.enter(effect)
+                elif isinstance(effect, OfferWorkflowTask):
                     self.dispatch.offer_workflow_task(loaded, effect.run)
                 elif isinstance(effect, OfferActivityTask):
                     self.dispatch.offer_activity_task(loaded, effect.run, effect.scheduled_event_id)
@@ -429,9 +456,7 @@ class Runtime:
         self._effects.clear()
         self._poisoned = True
         self.committer.abandon(loaded)
-        item.waiter, waiter = None, item.waiter
-        if waiter is not None:
-            waiter.fail(item.error or Internal(repr(error)))
+        item.give_up(item.error or Internal(repr(error)))
 
     def _room(self) -> None:
         """A batch was written: there is room for inputs that waited."""
@@ -444,6 +469,10 @@ class Runtime:
 
     def _landed(self, added: list[int], deleted: list[int]) -> None:
         self.matching.committed(added, deleted)
+
+    def _left_cache(self, loaded: Loaded) -> None:
+        """Queries waited at an execution whose batch was refused."""
+        self.queries.ask_again(loaded)
 
     def _lost(self, added: list[int], deleted: list[int]) -> None:
         for task, poller in self.matching.refused(added, deleted, self.monotonic.now()):
@@ -486,13 +515,30 @@ class Runtime:
         return self.alarms.at(deadline, callback)
 
     def after_commit(self, callback: Callable[[], object]) -> None:
-        """Call back when all that was decided so far is durable."""
+        """Call back when all that was decided so far is durable, or is given up: what is read then is true."""
         self.committer.follow(_Callback(callback), self.committer.newest_no)
 
+    def answer_after_commit(self, waiter: Waiter, reply: Reply) -> None:
+        """Answer with what was seen of undecided things (namespaces) once all of it is durable."""
+        self.committer.follow(
+            _Callback(lambda: waiter.finish(reply), lambda error: waiter.fail(error)), self.committer.newest_no
+        )
+
     def write_namespace(self, write: NamespaceWrite, waiter: Waiter, reply: Reply) -> None:
-        """Store a namespace's row and answer once it is durable."""
+        """Store a namespace's row and answer once it is durable. When it is refused, so is all that was decided since:
+        the namespace is again what is stored."""
+        namespace = decode_namespace(write)
+
+        def landed() -> None:
+            self.namespaces.landed(namespace)
+            waiter.finish(reply)
+
+        def refused(error: PerdureError) -> None:
+            self.namespaces.revert(namespace.id)
+            waiter.fail(error)
+
         self.committer.add_namespace(write)
-        self.committer.follow(_Callback(lambda: waiter.finish(reply)), self.committer.newest_no)
+        self.committer.follow(_Callback(landed, refused), self.committer.newest_no)
 
     # ---- tasks
     def poll_workflow_task(
@@ -586,7 +632,16 @@ class Runtime:
         self.queries.complete(token, request)
 
     # ---- deletion
-    def delete_run(self, namespace: Namespace, workflow_id: str, run_id: str, waiter: Waiter, reply: Proto) -> None:
+    def delete_run(
+        self,
+        namespace: Namespace,
+        workflow_id: str,
+        run_id: str,
+        waiter: Waiter,
+        reply: Proto,
+        *,
+        attempts: int = ATTEMPTS,
+    ) -> None:
         """Terminate the run if it is open, and forget it."""
         from perdure.engine.closing import terminate
 
@@ -598,13 +653,19 @@ class Runtime:
                 terminate(turn, "Delete workflow execution", None, "history-service")
 
             def committed() -> None:
-                self._forget(key, run, waiter, reply)
+                self._forget(key, run, _Callback(lambda: waiter.finish(reply), refused))
+
+            def refused(error: PerdureError) -> None:
+                if attempts > 1:
+                    self.delete_run(namespace, workflow_id, run.run_id, waiter, reply, attempts=attempts - 1)
+                else:
+                    waiter.fail(error)
 
             return Outcome(PENDING, committed=committed)
 
         self.enter(Input(self, key, run_id, decide, waiter))
 
-    def _forget(self, key: Key, run: Run, waiter: Waiter, reply: Proto) -> None:
+    def _forget(self, key: Key, run: Run, forgotten: _Callback) -> None:
         self.committer.add_delete(RunDelete(key[0], key[1], key[2], run.run_id, run.run_no))
         self.wakes.arm(key, run.run_id, 0)
         if self.skipper is not None:
@@ -619,22 +680,46 @@ class Runtime:
                 execution.current = None
                 loaded.missing.add("")
             self.committer.depend(loaded)
-        self.committer.follow(_Callback(lambda: waiter.finish(reply)), self.committer.newest_no)
+        self.committer.follow(forgotten, self.committer.newest_no)
 
 
 class _Callback:
-    """A follower that only wants to know. A refusal counts as "not now": the caller's deadline decides."""
+    """A follower that only wants to know. Without `refused`, it wants to know when there is nothing to wait for."""
 
-    __slots__ = ("_callback",)
+    __slots__ = ("_callback", "_refused")
+    key: Key | None = None
 
-    def __init__(self, callback: Callable[[], object]) -> None:
+    def __init__(self, callback: Callable[[], object], refused: Callable[[PerdureError], object] | None = None) -> None:
         self._callback = callback
+        self._refused = refused
 
     def answer(self) -> None:
         self._callback()
 
     def refused(self) -> None:
-        self._callback()
+        self.give_up(Unavailable("the store refused the write, please retry"))
+
+    def give_up(self, error: PerdureError) -> None:
+        if self._refused is None:
+            self._callback()
+        else:
+            self._refused(error)
+
+
+class _FirstRows:
+    """Whether what a server must write before it serves is durable."""
+
+    key: Key | None = None
+    landed = False
+
+    def answer(self) -> None:
+        self.landed = True
+
+    def refused(self) -> None:
+        self.landed = False
+
+    def give_up(self, error: PerdureError) -> None:
+        self.landed = False
 
 
 class _Wake(Input):
@@ -656,7 +741,7 @@ class _Wake(Input):
         if self.found and self.error is None:
             again = _Wake(self.runtime, self.key, self.run_id)
             again.decide = again.more
-            self.runtime.enter(again)
+            self.runtime.enter_next(again)
 
     def more(self, turn: Turn) -> Pending:
         """Others may be due at the same time; each is a turn of its own."""
@@ -668,7 +753,8 @@ class _Wake(Input):
 
     def give_up(self, error: PerdureError) -> None:
         runtime = self.runtime
-        runtime.alarms.at(runtime.monotonic.now() + 1.0, lambda: runtime.enter(_Wake(runtime, self.key, self.run_id)))
+        wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
+        runtime.alarms.at(runtime.monotonic.now() + wait, lambda: runtime.enter(_Wake(runtime, self.key, self.run_id)))
 
 
 def _run_of(execution: Execution, run_id: str) -> Run | None:

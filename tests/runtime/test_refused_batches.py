@@ -1,0 +1,140 @@
+"""A batch that does not land: nobody is told otherwise, nothing is lost, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import pytest
+import temporalio.api.operatorservice.v1 as ops
+import temporalio.api.workflowservice.v1 as ws
+
+from perdure.errors import NotFound, Unavailable
+from perdure.storage.store import StoreFailed
+from tests.api.client import NAMESPACE, execution, start_request
+from tests.support.runtime_world import World, running
+
+
+def signal(workflow_id: str = "order-1") -> ws.SignalWorkflowExecutionRequest:
+    return ws.SignalWorkflowExecutionRequest(
+        namespace=NAMESPACE, workflow_execution=execution(workflow_id), signal_name="ship"
+    )
+
+
+async def test_a_refused_start_is_decided_again_and_answered_once_it_landed(world: World) -> None:
+    world.store.refusals = 2
+    started = await world.ask(start_request())
+    described = await world.ask(
+        ws.DescribeWorkflowExecutionRequest(namespace=NAMESPACE, execution=execution("order-1", started.run_id))
+    )
+    assert described.workflow_execution_info.execution.run_id == started.run_id
+
+
+async def test_while_the_disk_is_full_writers_hear_it_and_readers_are_served(world: World) -> None:
+    await world.start_workflow()
+    world.store.refusals = -1
+
+    with pytest.raises(Unavailable):
+        await world.ask(signal())
+    count = await world.ask(ws.CountWorkflowExecutionsRequest(namespace=NAMESPACE))
+    assert count.count == 1
+
+    world.store.refusals = 0
+    await world.ask(signal())
+
+
+async def test_a_namespace_whose_row_was_refused_does_not_exist(world: World) -> None:
+    world.store.refusals = -1
+    register = ws.RegisterNamespaceRequest(namespace="billing")
+    register.workflow_execution_retention_period.seconds = 86_400
+    with pytest.raises(Unavailable):
+        await world.ask(register)
+    with pytest.raises(NotFound):
+        await world.ask(ws.DescribeNamespaceRequest(namespace="billing"))
+
+    world.store.refusals = 0
+    await world.ask(register)
+    assert (await world.ask(ws.DescribeNamespaceRequest(namespace="billing"))).namespace_info.name == "billing"
+
+
+async def test_a_change_of_a_namespace_that_was_refused_is_undone(world: World) -> None:
+    world.store.refusals = -1
+    add = ops.AddSearchAttributesRequest(namespace=NAMESPACE, search_attributes={"Colour": 2})
+    with pytest.raises(Unavailable):
+        await world.ask(add)
+    world.store.refusals = 0
+    listed = await world.ask(ops.ListSearchAttributesRequest(namespace=NAMESPACE))
+    assert "Colour" not in listed.custom_attributes
+
+
+async def test_nobody_is_shown_a_namespace_that_was_never_written(world: World) -> None:
+    world.store.hold()
+    register = ws.RegisterNamespaceRequest(namespace="billing")
+    register.workflow_execution_retention_period.seconds = 86_400
+    world.call(register)
+    shown = world.call(ws.DescribeNamespaceRequest(namespace="billing"))
+    await world.settle()
+    assert not shown.answered
+
+    world.store.refusals = 1
+    world.store.release()
+    await world.settle()
+    assert isinstance(shown.error, Unavailable)
+
+
+async def test_a_delete_that_was_refused_is_done_again_before_it_is_answered(world: World) -> None:
+    await world.start_workflow()
+    terminate = ws.TerminateWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution())
+    await world.ask(terminate)
+    world.store.refusals = 1
+    await world.ask(ws.DeleteWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution()))
+    listed = await world.ask(ws.ListWorkflowExecutionsRequest(namespace=NAMESPACE))
+    assert not listed.executions
+
+
+async def test_a_delete_is_not_acknowledged_while_the_disk_is_full(world: World) -> None:
+    await world.start_workflow()
+    await world.ask(ws.TerminateWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution()))
+    world.store.refusals = -1
+    with pytest.raises(Unavailable):
+        await world.ask(ws.DeleteWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution()))
+    world.store.refusals = 0
+    await world.ask(ws.DescribeWorkflowExecutionRequest(namespace=NAMESPACE, execution=execution()))
+
+
+async def test_a_server_that_cannot_write_its_first_rows_does_not_start() -> None:
+    world = World()
+    world.store.refusals = -1
+    with pytest.raises(StoreFailed, match="disk full"):
+        await world.start()
+    await world.store.close()
+
+
+async def test_whoever_waits_for_new_events_is_woken_when_their_batch_is_refused() -> None:
+    async with running() as world:
+        await world.start_workflow()
+        world.store.hold()
+        waiting = world.call(
+            ws.GetWorkflowExecutionHistoryRequest(
+                namespace=NAMESPACE, execution=execution(), wait_new_event=True, history_event_filter_type=2
+            )
+        )
+        world.call(signal())
+        await world.settle()
+        world.store.refusals = 1
+        world.store.release()
+        await world.settle()
+        await world.ask(ws.TerminateWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution()))
+        assert waiting.reply is not None
+        assert len(waiting.reply.history.events) == 1
+
+
+async def test_a_parked_poll_and_a_waiting_task_meet_once_the_disk_has_space_again(world: World) -> None:
+    await world.start_workflow()
+    world.store.refusals = -1
+    poll = world.poll()
+    await world.settle()
+    assert world.store.submitted < 30, "a full disk must not be hammered"
+    assert not poll.answered
+
+    world.store.refusals = 0
+    await world.pass_time(2)
+    assert poll.reply is not None
+    assert poll.reply.task_token
