@@ -465,8 +465,9 @@ async def test_only_the_first_of_failed_workflow_tasks_is_in_the_history(api: Ap
         task = await api.poll()
         assert task.attempt == attempt
         await api.RespondWorkflowTaskFailed(
-            ws.RespondWorkflowTaskFailedRequest(namespace=NAMESPACE, task_token=task.task_token, cause=1)  # type:
-            ignore[arg-type] ) await api.step(complete_workflow())
+            ws.RespondWorkflowTaskFailedRequest(namespace=NAMESPACE, task_token=task.task_token, cause=1)
+        )
+    await api.step(complete_workflow())
 
     assert kinds((await api.history()).history).count("WORKFLOW_TASK_FAILED") == 1
 
@@ -533,8 +534,8 @@ async def test_a_history_too_large_to_poll_terminates_with_its_reason(api: Api) 
     task = await api.poll()
 
     await api.RespondWorkflowTaskFailed(
-        ws.RespondWorkflowTaskFailedRequest(namespace=NAMESPACE, task_token=task.task_token, cause=36)  # type:
-        ignore[arg-type] )
+        ws.RespondWorkflowTaskFailedRequest(namespace=NAMESPACE, task_token=task.task_token, cause=36)
+    )
 
     terminated = the(await api.history(), "WORKFLOW_EXECUTION_TERMINATED")
     assert terminated.workflow_execution_terminated_event_attributes.reason == "GrpcMessageTooLarge"
