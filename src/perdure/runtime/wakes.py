@@ -69,7 +69,8 @@ class Wakes:
 
     def arm(self, key: Key, run_id: str, wake_at: int) -> None:
         """The run's earliest deadline is now `wake_at` (0: none)."""
-        if not wake_at or wake_at > self._horizon + WINDOW:  # WINDOW: the store may not have it when it is next read
+        if not wake_at or wake_at > max(self._horizon, self._time.now()) + 2 * WINDOW:
+            # The next read may reach that far beyond the horizon, or beyond now, and not find what is being written.
             self._armed.pop(run_id, None)
             return
         if self._armed.get(run_id) == wake_at:

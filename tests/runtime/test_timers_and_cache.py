@@ -1,0 +1,88 @@
+"""Timers keep their moment whatever leaves memory, and memory keeps nothing that is over."""
+
+from __future__ import annotations
+
+import temporalio.api.workflowservice.v1 as ws
+
+from perdure.runtime.wakes import WINDOW
+from tests.api.client import NAMESPACE, complete_workflow, execution, schedule_activity, start_request, start_timer
+from tests.support.runtime_world import World
+
+
+def kinds_of(reply: ws.GetWorkflowExecutionHistoryResponse) -> list[int]:
+    return [event.event_type for event in reply.history.events]
+
+
+async def test_timers_fire_also_when_their_runs_were_dropped_from_a_tiny_cache(world: World) -> None:
+    world.runtime.executions._max_bytes = 1
+    for n in range(20):
+        await world.start_workflow(f"order-{n}")
+        await world.step(start_timer(seconds=30 + n))
+    assert len(world.runtime.executions) <= 1
+    await world.pass_time(60)
+    fired = 0
+    for _ in range(20):
+        task = await world.step(complete_workflow())
+        fired += any(event.event_type == 18 for event in task.history.events)
+    assert fired == 20
+
+
+async def test_a_timer_written_while_the_next_window_is_read_is_not_missed(world: World) -> None:
+    """It lies beyond what is kept in memory, and its batch has not landed when the store is read."""
+    wakes = world.runtime.wakes
+    await world.start_workflow()
+    poll = world.poll()
+    await world.settle()
+    window = WINDOW / 1e6
+    left = (wakes._horizon - world.runtime.time.now()) / 1e6
+    world.clock.seconds += left + 0.01  # the horizon has just passed, and the loop is a little late
+    world.store.hold()
+    world.complete(poll.reply, start_timer(seconds=int(window)))
+    await world.settle()
+    world.clock.seconds += 0.01
+    wakes.ring()
+    world.store.release()
+    await world.settle()
+
+    await world.pass_time(window + 1)
+    await world.pass_time(1)
+    assert 18 in kinds_of(
+        await world.ask(ws.GetWorkflowExecutionHistoryRequest(namespace=NAMESPACE, execution=execution()))
+    )
+
+
+async def test_thousands_of_runs_leave_nothing_in_the_runtimes_tables(world: World) -> None:
+    runtime = world.runtime
+    runtime.executions._max_bytes = 256 * 1024
+    for n in range(120):
+        world.call(start_request(f"order-{n}"))
+        workflow_task = world.poll()
+        await world.settle()
+        world.complete(workflow_task.reply, schedule_activity())
+        activity = world.poll_activity()
+        await world.settle()
+        world.call(ws.RespondActivityTaskCompletedRequest(namespace=NAMESPACE, task_token=activity.reply.task_token))
+        workflow_task = world.poll()
+        await world.settle()
+        world.complete(workflow_task.reply, complete_workflow())
+        world.clock.seconds += 1
+    await world.settle()
+    assert not runtime.wakes._armed
+    assert not runtime.matching._unstored
+    assert not runtime.matching._departed
+    assert all(not q.line and not len(q.backlog) and not q.volatile for q in runtime.matching._queues.values())
+    assert len(runtime.executions) < 100
+    assert len(runtime.alarms._heap) < 200
+    assert not runtime.queries._direct
+    assert not runtime.mail.on_way
+    await world.pass_time(180)
+    assert not runtime.wakes._heap
+
+
+async def test_the_cache_counts_no_history_that_it_let_go(world: World) -> None:
+    await world.start_workflow()
+    signal = ws.SignalWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution(), signal_name="x")
+    signal.input.payloads.add(data=b"x" * 50_000)
+    for _ in range(100):
+        await world.ask(signal)
+    assert world.runtime.executions._bytes < 1024 * 1024
