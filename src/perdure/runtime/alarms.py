@@ -32,18 +32,21 @@ class Alarms:
         self._handle: asyncio.TimerHandle | None = None
         self._armed_for = 0.0
         self._swept = 64
+        self._closed = False
 
     def at(self, due: float, callback: Callable[[], None]) -> Alarm:
         alarm = Alarm(due, callback)
         self._count += 1
         heapq.heappush(self._heap, (due, self._count, alarm))
-        if self._handle is None or due < self._armed_for:
+        if (self._handle is None or due < self._armed_for) and not self._closed:
             self._arm()
         if len(self._heap) > 2 * self._swept:
             self._sweep()
         return alarm
 
     def close(self) -> None:
+        """Nothing rings any more, also not what comes later."""
+        self._closed = True
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -70,6 +73,13 @@ class Alarms:
             callback = alarm.callback
             if callback is not None:
                 alarm.callback = None
-                callback()
-        if self._heap:
+                try:
+                    callback()
+                except Exception:
+                    self._arm_rest()  # the others must not wait for the next call of `at`
+                    raise
+        self._arm_rest()
+
+    def _arm_rest(self) -> None:
+        if self._heap and not self._closed:
             self._arm()
