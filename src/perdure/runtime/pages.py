@@ -34,6 +34,8 @@ class HistoryPage:
             or len(fields) < 5
             or [type(value) for value in fields[:5]] != [int, str, int, int, bool]
             or fields[0] != 1
+            or not 0 < fields[2] < 1 << 62
+            or not 0 <= fields[3] < 1 << 62
         ):
             raise InvalidArgument("Invalid NextPageToken.")
         return HistoryPage(*fields[1:5])
