@@ -9,7 +9,10 @@ _PREFIX = "WORKFLOW_TASK_FAILED_CAUSE_"
 
 def short_cause(cause: int) -> str:
     """`BadScheduleActivityAttributes` for WORKFLOW_TASK_FAILED_CAUSE_BAD_SCHEDULE_ACTIVITY_ATTRIBUTES."""
-    name = WorkflowTaskFailedCause.Name(cause)  # type: ignore[arg-type] # an int of that enum
+    try:
+        name = WorkflowTaskFailedCause.Name(cause)  # type: ignore[arg-type] # an int of that enum
+    except ValueError:  # of a worker that is newer than we are
+        return str(cause)
     return "".join(word.capitalize() for word in name.removeprefix(_PREFIX).split("_"))
 
 

@@ -22,7 +22,7 @@ from perdure.engine.bad_command import BadCommand
 from perdure.engine.commands import check_sequence, run_commands
 from perdure.engine.failing import REPORTED_PROBLEMS, fail_for_bad_command, write_timeout
 from perdure.engine.state import WorkflowTask
-from perdure.engine.times import set_timestamp
+from perdure.engine.times import MAX_DURATION, duration_us, set_timestamp
 from perdure.engine.tokens import TaskToken
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import (
@@ -97,8 +97,7 @@ def _complete(
     sticky = request.sticky_attributes
     if request.HasField("sticky_attributes") and sticky.worker_task_queue.name:
         run.sticky_queue = sticky.worker_task_queue.name
-        timeout = sticky.schedule_to_start_timeout
-        run.sticky_timeout = timeout.seconds * 1_000_000 + timeout.nanos // 1000
+        run.sticky_timeout = max(0, min(duration_us(sticky.schedule_to_start_timeout), MAX_DURATION))
     else:
         clear_sticky(turn)
     _note_worker(turn, request, completed_event_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, MutableMapping
 from datetime import datetime
 from typing import Any, Final
@@ -70,22 +71,24 @@ def validate_search_attributes(
 def _check_value(name: str, data: bytes, kind: int) -> None:
     try:
         value = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _invalid(name, kind, data.decode(errors="replace")) from None
     if kind == KEYWORD_LIST:
         values = value if isinstance(value, list) else [value]
-        fits = all(isinstance(element, str) for element in values)
+        fits = all(_is_text(element) for element in values)
     else:
         # A list of one element stands for the element.
         only = value[0] if isinstance(value, list) and len(value) == 1 else value
         fits = _fits(only, kind)
     if not fits:
-        raise _invalid(name, kind, value if isinstance(value, str) else json.dumps(value))
+        raise _invalid(
+            name, kind, value.encode(errors="replace").decode() if isinstance(value, str) else json.dumps(value)
+        )
 
 
 def _fits(value: Any, kind: int) -> bool:
     if kind in (TEXT, KEYWORD):
-        return isinstance(value, str)
+        return _is_text(value)
     if kind == BOOL:
         return isinstance(value, bool)
     if kind == DATETIME:
@@ -95,7 +98,15 @@ def _fits(value: Any, kind: int) -> bool:
     if kind == INT:
         return (isinstance(value, int) or (isinstance(value, float) and value.is_integer())) and int(value) in _INT64
     assert kind == DOUBLE
-    return isinstance(value, int | float)
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all doubles
+        return False
+
+
+def _is_text(value: Any) -> bool:
+    """JSON can escape half a surrogate pair, which is no character and has no UTF-8."""
+    return isinstance(value, str) and (value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value))
 
 
 def _is_datetime(text: str) -> bool:
