@@ -1,0 +1,219 @@
+"""Tasks and polls under bad luck: stale rows, callers who leave, failing reads, answers that wait for their commit."""
+
+from __future__ import annotations
+
+import temporalio.api.workflowservice.v1 as ws
+from temporalio.api.enums.v1 import QueryResultType
+
+from perdure.engine.turn import Needs
+from perdure.errors import NotFound, Unavailable
+from tests.api.client import NAMESPACE, complete_workflow, execution, queue, schedule_activity, start_request, values
+from tests.support.runtime_world import TestCall, World
+
+
+def terminate(workflow_id: str = "order-1") -> ws.TerminateWorkflowExecutionRequest:
+    return ws.TerminateWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution(workflow_id))
+
+
+def query(workflow_id: str = "order-1") -> ws.QueryWorkflowRequest:
+    request = ws.QueryWorkflowRequest(namespace=NAMESPACE, execution=execution(workflow_id))
+    request.query.query_type = "status"
+    return request
+
+
+def signal() -> ws.SignalWorkflowExecutionRequest:
+    return ws.SignalWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution(), signal_name="ship")
+
+
+async def test_a_task_whose_run_was_deleted_is_dropped_and_its_poll_goes_on(world: World) -> None:
+    await world.start_workflow("deleted")
+    await world.ask(ws.DeleteWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution("deleted")))
+    poll = world.poll()
+    await world.settle()
+    assert not poll.answered
+
+    await world.start_workflow("alive")
+    assert poll.reply.workflow_execution.workflow_id == "alive"
+
+
+async def test_a_thousand_stale_tasks_before_a_live_one_do_not_stop_a_poll(world: World) -> None:
+    for n in range(1000):
+        world.call(start_request(f"ended-{n}"))
+        world.call(terminate(f"ended-{n}"))
+    await world.start_workflow("alive")
+    poll = world.poll()
+    await world.settle()
+    assert poll.reply is not None
+    assert poll.reply.workflow_execution.workflow_id == "alive"
+
+
+async def test_a_thousand_clients_that_vanish_while_they_poll_leave_nothing_behind(world: World) -> None:
+    for _ in range(1000):
+        world.poll().leave()
+    matching = world.runtime.matching
+    assert sum(len(q.line) for q in matching._queues.values()) == 0
+    assert sum(alarm.callback is not None for _, _, alarm in world.runtime.alarms._heap) <= 1  # the housekeeping
+
+    poll = world.poll()
+    await world.start_workflow()
+    assert poll.reply.task_token
+
+
+async def test_a_task_for_a_poll_that_went_away_before_its_answer_goes_to_the_next_with_another_token(
+    world: World,
+) -> None:
+    gone = world.poll()
+    world.store.hold()
+    world.call(start_request())
+    await world.settle()
+    gone.leave()
+    world.store.release()
+    await world.settle()
+    assert gone.reply is None
+
+    poll = world.poll()
+    await world.settle()
+    assert poll.reply.attempt == 1
+    done = world.complete(poll.reply, complete_workflow())
+    await world.settle()
+    assert done.error is None
+
+
+async def test_no_task_reaches_a_worker_before_its_start_is_durable(world: World) -> None:
+    poll = world.poll()
+    world.store.hold()
+    start = world.call(start_request())
+    await world.settle()
+    assert not poll.answered
+    assert not start.answered
+    world.store.release()
+    await world.settle()
+    assert poll.reply.task_token
+
+
+async def test_a_poll_hears_that_its_tasks_history_cannot_be_read_and_the_task_comes_back(world: World) -> None:
+    await world.start_workflow()
+    world.runtime.executions._loaded.clear()
+    world.store.reads_fail = {"load_execution"}
+    poll = world.poll()
+    await world.settle()
+    assert isinstance(poll.error, Unavailable)
+
+    world.store.reads_fail = set()
+    again = world.poll()
+    await world.pass_time(2)
+    assert again.reply.task_token
+
+
+async def test_an_execution_whose_needed_event_cannot_be_read_is_not_blocked_for_ever(world: World) -> None:
+    await world.start_workflow()
+    failing: list[bool] = [True]
+    real = world.runtime.histories.read_events
+
+    def read_events(run: object, event_ids: object, done: object) -> None:
+        if failing[0]:
+            raise Unavailable("disk I/O error")
+        real(run, event_ids, done)  # type: ignore[arg-type]
+
+    world.runtime.histories.read_events = read_events  # type: ignore[method-assign, assignment]
+    namespace = world.runtime.namespaces.active(NAMESPACE)
+
+    def needy(turn: object) -> None:
+        raise Needs(turn.run, (1,))  # type: ignore[attr-defined]
+
+    unread = TestCall(world.methods["SignalWorkflowExecution"], None)
+    world.runtime.decide(namespace, "order-1", "", needy, unread)
+    await world.settle()
+    assert isinstance(unread.error, Unavailable)
+    await world.ask(signal())
+
+
+async def test_a_query_is_not_handed_to_a_worker_before_what_it_sees_is_durable(world: World) -> None:
+    await world.start_workflow()
+    poll = world.poll()
+    await world.settle()
+    parked = world.poll()
+    world.store.hold()
+    world.complete(poll.reply)
+    world.call(query())
+    await world.settle()
+    assert not parked.answered
+    world.store.release()
+    await world.settle()
+    assert parked.reply.query.query_type == "status"
+
+
+async def test_a_query_of_a_run_that_was_deleted_meanwhile_frees_its_poller(world: World) -> None:
+    await world.start_workflow()
+    await world.step()
+    asked = world.call(query())
+    await world.settle()
+    world.runtime.matching._departed.clear()
+    await world.ask(terminate())
+    await world.ask(ws.DeleteWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution()))
+    poll = world.poll()
+    await world.settle()
+    assert isinstance(asked.error, NotFound)
+    await world.start_workflow("alive")
+    assert poll.reply.workflow_execution.workflow_id == "alive"
+
+
+async def test_a_query_that_waits_for_a_task_survives_the_refusal_of_its_runs_batch(world: World) -> None:
+    await world.start_workflow()
+    await world.step()
+    await world.ask(signal())  # a task is pending, so a query rides along
+    asked = world.call(query())
+    world.store.hold()
+    world.call(signal())
+    await world.settle()
+    world.store.refusals = 1
+    world.store.release()
+    await world.settle()
+
+    poll = world.poll()
+    await world.settle()
+    (query_id,) = poll.reply.queries
+    answer = ws.RespondWorkflowTaskCompletedRequest(namespace=NAMESPACE, task_token=poll.reply.task_token)
+    answer.query_results[query_id].result_type = QueryResultType.QUERY_RESULT_TYPE_ANSWERED
+    answer.query_results[query_id].answer.CopyFrom(values("shipped"))
+    await world.ask(answer)
+    assert asked.reply.query_result == values("shipped")
+
+
+async def test_a_token_that_was_answered_once_is_dead(world: World) -> None:
+    await world.start_workflow()
+    task = await world.step(schedule_activity())
+    twice = world.complete(task, complete_workflow())
+    await world.settle()
+    assert isinstance(twice.error, NotFound)
+
+    activity = world.poll_activity()
+    await world.settle()
+    done = ws.RespondActivityTaskCompletedRequest(namespace=NAMESPACE, task_token=activity.reply.task_token)
+    await world.ask(done)
+    again = world.call(done)
+    await world.settle()
+    assert isinstance(again.error, NotFound)
+
+
+async def test_shutting_down_a_worker_frees_its_polls_and_moves_its_sticky_tasks(world: World) -> None:
+    await world.start_workflow()
+    sticky = ws.PollWorkflowTaskQueueRequest(
+        namespace=NAMESPACE, task_queue=queue("own", kind=2, normal_name="orders"), worker_instance_key="w"
+    )
+    poll = world.poll()
+    await world.settle()
+    parked = world.call(sticky, within=60)
+    completion = ws.RespondWorkflowTaskCompletedRequest(namespace=NAMESPACE, task_token=poll.reply.task_token)
+    completion.sticky_attributes.worker_task_queue.name = "own"
+    completion.sticky_attributes.schedule_to_start_timeout.seconds = 10
+    await world.ask(completion)
+    parked.leave()
+    await world.ask(signal())  # its task waits in the sticky queue, whose worker polled a moment ago
+
+    await world.ask(
+        ws.ShutdownWorkerRequest(namespace=NAMESPACE, sticky_task_queue="own", worker_instance_key="w", identity="w")
+    )
+    other = world.poll()
+    await world.settle()
+    assert other.reply.workflow_execution.workflow_id == "order-1"
