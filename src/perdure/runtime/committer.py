@@ -47,8 +47,9 @@ CROWD = 4
 """Runs written in a window from which on a commit is worth waiting for company."""
 WINDOW_SECONDS = 0.02
 PAUSE_SECONDS = 0.005
+GLANCE_SECONDS = 0.002
 GATHER_RUNS = 64
-"""A batch waits no longer than the pause, and not beyond so many runs."""
+"""A batch waits no longer than the pause, not when a glance saw nobody join, and not beyond so many runs."""
 MAX_RUNS = 1000
 MAX_BYTES = 4 * 1024 * 1024
 
@@ -157,6 +158,9 @@ class Committer:
         self._scheduled = False
         self._pause: asyncio.TimerHandle | None = None
         self._enough = 0
+        self._patience = 0.0
+        self._gathered = -1
+        self._glance = GLANCE_SECONDS
         self._busy_now: set[str] = set()
         self._busy_before = 0
         self._window_began = 0.0
@@ -299,7 +303,22 @@ class Committer:
             loop.call_soon(self._seal)
         else:
             self._enough = min(GATHER_RUNS, busy)
-            self._pause = loop.call_later(PAUSE_SECONDS, self._seal)
+            self._patience = now + PAUSE_SECONDS
+            self._gathered = -1
+            self._gather()
+
+    def _gather(self) -> None:
+        """Wait a little longer while others keep coming."""
+        gathered = len(self._open.runs) + len(self._open.followers)
+        if gathered == self._gathered or self._monotonic.now() >= self._patience:
+            self._seal()
+            return
+        self._gathered = gathered
+        self._pause = asyncio.get_running_loop().call_later(self._glance, self._gather)
+
+    def hasten(self) -> None:
+        """A task left the backlog: pollers are scarce, and each one that waits for this commit holds up the rest."""
+        self._glance = GLANCE_SECONDS / 2
 
     def _seal_early(self) -> None:
         """The batch has gathered what was hoped for."""
@@ -311,6 +330,7 @@ class Committer:
     def _seal(self) -> None:
         self._scheduled = False
         self._pause = None
+        self._glance = GLANCE_SECONDS
         if self._in_flight is not None or self._failed or self._abandoned:
             return
         sealed = self._open
@@ -362,8 +382,7 @@ class Committer:
         tail = loaded.tail(run)
         if changes.events:
             history = HistoryBatch(changes.first_event_id, run.next_event_id - 1, b"".join(changes.events))
-            tail.append(history)
-            self._executions.resize(loaded, len(history.blob))
+            self._executions.resize(loaded, tail.append(history))
         run.version += 1
         wake_at = next_deadline(run)
         write = RunWrite(

@@ -90,6 +90,7 @@ class StartTask(Input):
         """Called by the runtime in the round of the decision: a started or stale task's row goes."""
         if self.stored:
             self.runtime.committer.task_done(self.task.task_no)
+            self.runtime.committer.hasten()
         if self.started is None:
             self.over = True
             self.runtime.dispatch.next_for(self.poller)
