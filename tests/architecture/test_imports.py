@@ -17,7 +17,7 @@ SEAMS = {
     "perdure.clock.Monotonic",
     "perdure.clock.SECOND",
 }
-"""Open to every package: typed failures, the API's enums, and the types (never the implementations) of time and entropy."""
+"""Open to every package: typed failures, the API's enums, the types (never implementations) of time and entropy."""
 
 MAY_USE = {
     "engine": {"perdure.engine", "perdure.visibility.attributes"},

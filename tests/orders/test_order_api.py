@@ -70,7 +70,7 @@ async def client(orders: Orders) -> AsyncIterator[httpx.AsyncClient]:
 
 async def connected(http: httpx.AsyncClient) -> None:
     """Until the API has its connection, which takes a turn of the loop."""
-    while "waiting for" in (await http.get("/healthz")).text:  # noqa: ASYNC110  the API has no event for it
+    while "waiting for" in (await http.get("/healthz")).text:
         await asyncio.sleep(0)
 
 
