@@ -43,7 +43,9 @@ class Tail:
         """Search attributes as lists know them already; None: not known here."""
         self.watchers: list[Callable[[], None]] = []
 
-    def append(self, batch: HistoryBatch) -> None:
+    def append(self, batch: HistoryBatch) -> int:
+        """Returns by how many bytes it grew."""
+        before = self.size
         self.batches.append(batch)
         self.size += len(batch.blob)
         while self.size > TAIL_BYTES and self.batches[0].last_event_id <= self.durable_event_id:
@@ -52,6 +54,7 @@ class Tail:
             self.first_event_id = dropped.last_event_id + 1
             if not self.batches:
                 break
+        return self.size - before
 
 
 class Loaded:
