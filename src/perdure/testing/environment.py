@@ -20,6 +20,7 @@ from temporalio.client import (
     WorkflowHistoryEventFilterType,
 )
 from temporalio.common import SearchAttributeKey
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
 from perdure.testing.server import PATIENCE, TimeSkippingServer
@@ -170,7 +171,8 @@ class TimeSkippingEnvironment(WorkflowEnvironment):
         try:
             yield
         except BaseException as error:
-            error.add_note(self.server.give_up(wanted))
+            if _gives_up(error):
+                error.add_note(self.server.give_up(wanted))
             raise
         finally:
             self.server.lock()
@@ -189,7 +191,7 @@ class TimeSkippingEnvironment(WorkflowEnvironment):
 
     async def _patiently(self, future: Future[None], what: str, patience: timedelta = PATIENCE) -> None:
         try:
-            async with asyncio.timeout(patience.total_seconds()):
+            async with asyncio.timeout(self.server.seconds_left(patience)):
                 await asyncio.wrap_future(future)
         except TimeoutError:
             raise self.server.too_long(what, patience) from None
@@ -220,12 +222,23 @@ class _SkippingOutbound(OutboundInterceptor):
             fetch = events.fetch_next_page
 
             async def fetch_unlocked(*, page_size: int | None = None) -> None:
-                async with self._environment.time_skipping_unlocked(f"get the result of workflow {input.id!r}"):
+                environment = self._environment
+                async with (
+                    asyncio.timeout(environment.server.seconds_left()),
+                    environment.time_skipping_unlocked(f"get the result of workflow {input.id!r}"),
+                ):
                     await fetch(page_size=page_size)
 
             # On the object that the SDK made, whose class we would else have to imitate.
             events.fetch_next_page = fetch_unlocked  # type: ignore[method-assign]
         return events
+
+
+def _gives_up(error: BaseException) -> bool:
+    """Whether it says that somebody did not want to wait any longer, which raises the question for what."""
+    if isinstance(error, RPCError):
+        return error.status in (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED)
+    return isinstance(error, asyncio.CancelledError | TimeoutError)
 
 
 def _intercepted(client: Client, interceptor: Interceptor) -> Client:

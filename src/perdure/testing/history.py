@@ -37,9 +37,11 @@ NOISE = frozenset(
         "original_execution_run_id",
         "priority",
         "request_id",
+        "retry_policy",
         "root_workflow_execution",
         "sdk_metadata",
         "search_attributes",
+        "started_event_id",
         "task_queue",
         "use_workflow_build_id",
         "worker_version",
@@ -135,7 +137,7 @@ def _attributes(event: HistoryEvent, converter: PayloadConverter) -> str:
     return " ".join(
         f"{field.name}={shown(value)}"
         for field, value in _set_fields(message, converter)
-        if field.name not in NOISE and value not in (None, "", [], {})
+        if field.name not in NOISE and value not in (None, "", [], {}, timedelta())
     )
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
+
+from perdure.clock import SystemMonotonic
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -21,9 +24,12 @@ if TYPE_CHECKING:
 Scope = Literal["session", "package", "module", "class", "function"]
 SCOPES = ("function", "class", "module", "package", "session")
 
-LAST_WORDS_SECONDS = 1.0
-"""How long before a timeout that ends the whole process the explanation is written."""
+MARGIN = 0.2
+MARGIN_SECONDS = 2.0
+"""Waits of a test with a timeout give up so long before it (the smaller of the part and the seconds), so that they can
+say why; half of that before it, the explanation is written for a test that waits for something else."""
 
+_DEADLINE = pytest.StashKey[float]()
 _WATCHDOG = pytest.StashKey[threading.Timer]()
 
 
@@ -90,12 +96,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> None:
-    """A timeout by pytest-timeout's method `thread` ends the process before any report: have the last word."""
-    if settings.method == "thread":
-        watchdog = threading.Timer(max(0.0, settings.timeout - LAST_WORDS_SECONDS), _write_explanation, [item])
-        watchdog.daemon = True
-        item.stash[_WATCHDOG] = watchdog
-        watchdog.start()
+    """Be quicker than pytest-timeout. It ends the process, or leaves the loop with all tasks as they were, and the
+    SDK's worker does not survive what pytest-asyncio does to them then: the test would hang again, without a word."""
+    margin = min(MARGIN_SECONDS, settings.timeout * MARGIN)
+    item.stash[_DEADLINE] = SystemMonotonic().now() + settings.timeout - margin
+    watchdog = threading.Timer(settings.timeout - margin / 2, _write_explanation, [item])
+    watchdog.daemon = True
+    item.stash[_WATCHDOG] = watchdog
+    watchdog.start()
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
@@ -105,9 +113,26 @@ def pytest_timeout_cancel_timer(item: pytest.Item) -> None:
         watchdog.cancel()
 
 
-def _explanation(item: pytest.Item) -> str:
-    """What there is to say of the server that `item` uses, directly or through other fixtures."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    server = _server_of(item)
+    if server is None:
+        return (yield)
+    server.deadline = item.stash.get(_DEADLINE, None)
+    try:
+        return (yield)
+    finally:
+        server.deadline = None
+
+
+def _server_of(item: pytest.Item) -> TimeSkippingServer | None:
+    """The one that `item` uses, directly or through other fixtures."""
     server: TimeSkippingServer | None = getattr(item, "funcargs", {}).get("perdure_server")
+    return server
+
+
+def _explanation(item: pytest.Item) -> str:
+    server = _server_of(item)
     if server is None or not server.running:
         return ""
     try:
@@ -118,7 +143,9 @@ def _explanation(item: pytest.Item) -> str:
 
 def _write_explanation(item: pytest.Item) -> None:
     text = _explanation(item)
-    if text:
-        stderr = sys.__stderr__ or sys.stderr
-        stderr.write(f"\n{item.nodeid} is about to time out; the Perdure server waits for:\n{text}\n")
-        stderr.flush()
+    if not text:
+        return
+    capture = item.config.pluginmanager.getplugin("capturemanager")
+    with nullcontext() if capture is None else capture.global_and_fixture_disabled():
+        sys.stderr.write(f"\n{item.nodeid} is about to time out; the Perdure server's view:\n{text}\n")
+        sys.stderr.flush()

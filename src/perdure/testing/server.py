@@ -20,7 +20,7 @@ from google.protobuf.empty_pb2 import Empty
 from temporalio.common import SearchAttributeKey
 
 from perdure.call import Reply
-from perdure.clock import SkippingTime, WallTime
+from perdure.clock import SkippingTime, SystemMonotonic, WallTime
 from perdure.config import Config, DynamicConfig, namespaces_with_default
 from perdure.errors import PerdureError
 from perdure.runtime.skipping import Skipper
@@ -71,6 +71,10 @@ class TimeSkippingServer:
         """Where clients connect, such as `127.0.0.1:41234`."""
         self.given_up: deque[str] = deque(maxlen=5)
         """The last waits that did not come to their end, each with what was in the way at that moment."""
+        self.deadline: float | None = None
+        """When the test is about to be ended, in seconds of `SystemMonotonic`: waits give up by then, and say why. The
+        pytest plugin sets it."""
+        self._monotonic = SystemMonotonic()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -154,6 +158,8 @@ class TimeSkippingServer:
             await self._stopping.wait()
             with self._lock:
                 self._loop = None
+        # Clients may be kept for long, and they know this object: it must not keep the server's memory and sockets.
+        self._parts = self._unlocking = None
 
     def _compose(self, surroundings: Surroundings) -> Parts:
         self._parts = compose_server(surroundings)
@@ -172,7 +178,7 @@ class TimeSkippingServer:
         """
         sleep = self.begin_advance(duration)
         try:
-            sleep.ended.result(patience.total_seconds())
+            sleep.ended.result(self.seconds_left(patience))
         except TimeoutError:
             raise self.too_long(f"advance {sleep.duration}", patience) from None
         finally:
@@ -222,7 +228,7 @@ class TimeSkippingServer:
         Raises TimeoutError, naming what is still to do, when it takes longer than `patience` of real time.
         """
         try:
-            self.begin_idle().result(patience.total_seconds())
+            self.begin_idle().result(self.seconds_left(patience))
         except TimeoutError:
             raise self.too_long("become idle", patience) from None
 
@@ -235,8 +241,10 @@ class TimeSkippingServer:
         """What keeps time from skipping, and what each open workflow waits for: for somebody whose test hangs."""
 
         def explain(skipper: Skipper) -> str:
-            assert self._parts is not None
-            return "\n".join([*skipper.explain(), *waits(self._parts.runtime, skipper.time.now())])
+            assert self._parts is not None, "set before the loop is"
+            lines = ["in the way of skipping time:", *(f"  {line}" for line in skipper.explain())]
+            lines += ["open workflows:", *(f"  {line}" for line in waits(self._parts.runtime, skipper.time.now()))]
+            return "\n".join(lines)
 
         return self._ask(explain)
 
@@ -251,7 +259,14 @@ class TimeSkippingServer:
         return text
 
     def too_long(self, what: str, patience: timedelta) -> TimeoutError:
-        return TimeoutError(f"waited {patience.total_seconds():g} s of real time; {self.give_up(what)}")
+        return TimeoutError(f"waited up to {patience.total_seconds():g} s of real time; {self.give_up(what)}")
+
+    def seconds_left(self, patience: timedelta | None = None) -> float | None:
+        """How long to wait, in real seconds; None when there is no limit."""
+        limits = [] if patience is None else [patience.total_seconds()]
+        if self.deadline is not None:
+            limits.append(max(0.0, self.deadline - self._monotonic.now()))
+        return min(limits, default=None)
 
     # ---- from other threads to the server's
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:

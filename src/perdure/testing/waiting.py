@@ -22,7 +22,9 @@ def waits(runtime: Any, now: int) -> Iterator[str]:
         if run is not None:
             yield f"workflow {run.workflow_id!r} ({run.workflow_type}) waits for {_what(run, now)}"
     if len(keys) > SHOWN:
-        yield "and more workflows are open"
+        yield "and more"
+    if not keys:
+        yield "none"
 
 
 def _current(runtime: Any, key: tuple[str, int, str]) -> Run | None:
