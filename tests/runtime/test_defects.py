@@ -130,3 +130,25 @@ async def test_a_thousand_deadlines_at_once_are_carried_out_without_nesting(worl
     await world.pass_time(31)
     reply = await world.ask(ws.DescribeWorkflowExecutionRequest(namespace=NAMESPACE, execution=execution()))
     assert not reply.pending_activities
+
+
+async def test_a_retry_in_a_billion_years_is_stored_as_one_in_a_hundred(world: World) -> None:
+    await world.start_workflow()
+    command = schedule_activity()
+    command.schedule_activity_task_command_attributes.retry_policy.maximum_attempts = 5
+    await world.step(command)
+    poll = world.poll_activity()
+    await world.settle()
+    failed = ws.RespondActivityTaskFailedRequest(namespace=NAMESPACE, task_token=poll.reply.task_token)
+    failed.failure.application_failure_info.next_retry_delay.seconds = 1 << 60
+    await world.ask(failed)
+    await world.start_workflow("other")
+
+
+async def test_a_retry_policy_with_an_endless_interval_is_no_defect(world: World) -> None:
+    for seconds in (1 << 62, -(1 << 62)):
+        request = start_request(f"order{seconds}")
+        request.retry_policy.initial_interval.seconds = seconds
+        call = world.call(request)
+        await world.settle()
+        assert call.reply is not None or type(call.error).__name__ == "InvalidArgument", call.error

@@ -8,7 +8,7 @@ from typing import Final
 from temporalio.api.common.v1 import RetryPolicy
 from temporalio.api.failure.v1 import Failure
 
-from perdure.engine.times import duration_us, valid_duration
+from perdure.engine.times import MAX_DURATION, duration_us, valid_duration
 from perdure.enums import RetryState, TimeoutType
 from perdure.errors import InvalidArgument
 
@@ -109,7 +109,7 @@ def next_delay(policy: RetryPolicy, attempt: int) -> int:
     """Microseconds to wait after `attempt` (from 1) failed: initial * coefficient ** (attempt - 1), capped by the
     policy's maximum (100 times the initial interval when unset). No jitter."""
     initial = duration_us(policy.initial_interval)
-    maximum = duration_us(policy.maximum_interval) or 100 * initial
+    maximum = min(duration_us(policy.maximum_interval) or 100 * initial, MAX_DURATION)
     try:
         delay = initial * (policy.backoff_coefficient or 2.0) ** (attempt - 1)
     except OverflowError:
@@ -122,7 +122,7 @@ def asked_delay(failure: Failure | None) -> int | None:
     if failure is None or failure.WhichOneof("failure_info") != "application_failure_info":
         return None
     info = failure.application_failure_info
-    return duration_us(info.next_retry_delay) if info.HasField("next_retry_delay") else None
+    return min(duration_us(info.next_retry_delay), MAX_DURATION) if info.HasField("next_retry_delay") else None
 
 
 def check_retry_delays(failure: Failure) -> None:

@@ -237,7 +237,8 @@ def fill_and_validate_retry_policy(policy: RetryPolicy) -> None:
     if not policy.backoff_coefficient:
         policy.backoff_coefficient = 2.0
     if not policy.maximum_interval.seconds and not policy.maximum_interval.nanos:
-        set_duration(policy.maximum_interval, 100 * duration_us(policy.initial_interval))
+        hundredfold = 100 * duration_us(policy.initial_interval)
+        set_duration(policy.maximum_interval, max(-MAX_DURATION, min(hundredfold, MAX_DURATION)))
     if policy.maximum_attempts == 1:  # never retried, so nothing else matters
         return
     try:
