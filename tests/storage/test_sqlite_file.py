@@ -172,6 +172,19 @@ async def test_a_full_disk_refuses_batches_until_there_is_space(path: str) -> No
     await store.close()
 
 
+async def test_a_value_that_no_column_can_hold_refuses_its_batch_and_no_other(path: str) -> None:
+    store = await opened(path)
+    too_late = run(1)
+    too_late.wake_at = 1 << 70
+
+    refused, fine = await outcomes(store, batch(runs=[too_late]), batch(runs=[run(2)], currents=[current(2)]))
+
+    assert isinstance(refused, Refused)
+    assert "cannot be stored" in refused.reason
+    assert fine is None
+    await store.close()
+
+
 async def test_a_store_that_failed_takes_no_more_batches(path: str) -> None:
     def points(name: str) -> None:
         raise apsw.IOError("disk I/O error")

@@ -20,7 +20,7 @@ from typing import Any, cast
 import apsw
 
 from perdure.storage.sqlite.batch import Points, Transaction, commit, fill, write
-from perdure.storage.sqlite.connection import failure
+from perdure.storage.sqlite.connection import BUSY_MS, failure
 from perdure.storage.sqlite.sweep import sweep
 from perdure.storage.store import Done, Refused, StoreFailed
 
@@ -34,6 +34,10 @@ never at rest when the other thread reaches its end, so it would not start over 
 Swept = Callable[[int | StoreFailed], None]
 Work = tuple[Transaction, Done] | tuple[None, Done] | tuple[int, Swept] | None
 """A batch, the commit of one whose rows are in, a sweep of so many rows, or the end."""
+
+
+class Locked(Refused):
+    """Another program holds the database's lock."""
 
 
 def attempt(
@@ -57,9 +61,12 @@ def outcome_of(
         rows = [] if transaction is None else transaction.updates + transaction.inserts
         return Refused(f"a row is there already ({error})", [row[0] for row in rows])
     except (apsw.BusyError, apsw.LockedError):
-        return Refused("the database is locked by another program")
+        return Locked("the database is locked by another program")
     except apsw.Error as error:
         return failure(path, error)
+    except (OverflowError, UnicodeError, TypeError, ValueError) as error:
+        # A value that no column can hold; the rows before it were rolled back.
+        return Refused(f"a value cannot be stored ({error})")
     return None
 
 
@@ -93,9 +100,16 @@ class Writer:
         if self._under_way > 1 or self._failed is not None:
             self._queue.put((transaction, self._counted(done)))
             return
-        outcome = self._guarded(lambda: fill(self._connection, transaction), transaction)
+        # On the loop nobody may wait for a lock that another program holds: the thread does.
+        self._connection.set_busy_timeout(0)
+        try:
+            outcome = self._guarded(lambda: fill(self._connection, transaction), transaction)
+        finally:
+            self._connection.set_busy_timeout(BUSY_MS)
         if outcome is None:
             self._queue.put((None, self._counted(done)))
+        elif isinstance(outcome, Locked):
+            self._queue.put((transaction, self._counted(done)))
         else:
             self._loop.call_soon(self._counted(done), outcome)
 
