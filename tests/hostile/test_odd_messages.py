@@ -1,4 +1,4 @@
-"""Every RPC with messages nobody would send: none is a defect, none stops the server, none stays unanswered for ever."""
+"""Every RPC with messages nobody would send: none is a defect, none stops the server, none stays unanswered."""
 
 from __future__ import annotations
 

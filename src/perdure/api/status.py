@@ -19,6 +19,7 @@ from temporalio.api.errordetails.v1 import message_pb2 as details
 from temporalio.api.failure.v1.message_pb2 import MultiOperationExecutionAborted
 
 from perdure import errors
+from perdure.storage.store import StoreFailed
 
 MAX_MESSAGE_BYTES = 4000
 _CUT = b"... <truncated>"
@@ -144,6 +145,8 @@ _TABLE: Mapping[type[errors.PerdureError], tuple[Code, Detail | None]] = {
 
 def status_of(error: BaseException) -> Status:
     """The status to answer `error` with. What is not deliberate, and `Internal`, is masked: see `is_defect`."""
+    if isinstance(error, StoreFailed):  # a read failed; when a write does, the server ends
+        return Status(Code.UNAVAILABLE, _cut(str(error)))
     if not isinstance(error, errors.PerdureError) or isinstance(error, errors.Internal):
         return Status(Code.INTERNAL, f"something went wrong, please retry ({fingerprint(error)})")
     code, build = _row(error)
@@ -162,7 +165,7 @@ def status_of(error: BaseException) -> Status:
 
 def is_defect(error: BaseException) -> bool:
     """True for what only a bug of ours can cause: worth a traceback in the log."""
-    return isinstance(error, errors.Internal) or not isinstance(error, errors.PerdureError)
+    return isinstance(error, errors.Internal) or not isinstance(error, errors.PerdureError | StoreFailed)
 
 
 def fingerprint(error: BaseException) -> str:
