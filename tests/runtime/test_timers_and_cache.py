@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import temporalio.api.workflowservice.v1 as ws
 
 from perdure.runtime.wakes import WINDOW
+from perdure.storage.store import StoreFailed
 from tests.api.client import NAMESPACE, complete_workflow, execution, schedule_activity, start_request, start_timer
-from tests.support.runtime_world import World
+from tests.support.runtime_world import World, running
 
 
 def kinds_of(reply: ws.GetWorkflowExecutionHistoryResponse) -> list[int]:
@@ -86,3 +88,18 @@ async def test_the_cache_counts_no_history_that_it_let_go(world: World) -> None:
     for _ in range(100):
         await world.ask(signal)
     assert world.runtime.executions._bytes < 1024 * 1024
+
+
+async def test_timers_go_on_after_the_store_could_not_be_read_for_a_while() -> None:
+    async with running() as world:
+        await world.start_workflow()
+        await world.step(start_timer(seconds=300))
+        world.store.reads_fail = {"due_runs"}
+        world.clock.seconds += 400
+        with pytest.raises(StoreFailed):
+            world.runtime.wakes.ring()
+        assert world.runtime.wakes._handle is not None, "it tries again"
+        world.store.reads_fail = set()
+        world.runtime.wakes.ring()
+        await world.settle()
+        await world.step(complete_workflow())

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from perdure.clock import SECOND, Time
 from perdure.runtime.executions import Key
-from perdure.storage.store import Store
+from perdure.runtime.inputs import RETRY_SECONDS
+from perdure.storage.store import Store, StoreFailed
 
 WINDOW = 60 * SECOND
 PAGE = 1000
@@ -139,7 +140,19 @@ class Wakes:
             self._handle = None
         now = self._time.now()
         if now >= self._horizon:
-            self._load(self._horizon, now + WINDOW)
+            try:
+                self._load(self._horizon, now + WINDOW)
+            except StoreFailed:
+                # What is in memory fires; the window is read again, and again, as nobody else will.
+                self._handle = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._ring)
+                self._handle_for = now
+                self._fire(now)
+                raise
+        self._fire(now)
+        if self._running:
+            self._schedule()
+
+    def _fire(self, now: int) -> None:
         fired = 0
         while fired < PAGE:
             self._drop_stale()
@@ -149,5 +162,3 @@ class Wakes:
             del self._armed[run_id]
             self._wake(key, run_id)
             fired += 1
-        if self._running:
-            self._schedule()
