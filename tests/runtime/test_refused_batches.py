@@ -138,3 +138,16 @@ async def test_a_parked_poll_and_a_waiting_task_meet_once_the_disk_has_space_aga
     await world.pass_time(2)
     assert poll.reply is not None
     assert poll.reply.task_token
+
+
+async def test_a_history_read_backwards_shows_no_run_that_was_never_written(world: World) -> None:
+    world.store.hold()
+    world.call(start_request())
+    shown = world.call(
+        ws.GetWorkflowExecutionHistoryReverseRequest(namespace=NAMESPACE, execution=execution(), maximum_page_size=1)
+    )
+    await world.settle()
+    world.store.refusals = 1
+    world.store.release()
+    await world.settle()
+    assert [event.event_id for event in shown.reply.history.events] == [2]

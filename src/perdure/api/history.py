@@ -25,6 +25,7 @@ from perdure.engine.workflow_tasks import virtual_events
 from perdure.enums import EventType, HistoryEventFilterType, TimeoutType
 from perdure.errors import InvalidArgument, Unavailable
 from perdure.runtime.histories import PAGE_BYTES, PAGE_EVENTS, cut, field, frames
+from perdure.runtime.inputs import Outcome
 from perdure.runtime.namespaces import Namespace
 from perdure.runtime.pages import HistoryPage
 from perdure.storage.store import HistoryBatch, StoreFailed
@@ -68,7 +69,7 @@ class HistoryHandlers:
         asked = _page_asked_for(request.next_page_token, request.execution.run_id)
         most = _page_events(request.maximum_page_size)
 
-        def look(execution: Execution, run: Run) -> Pending:
+        def look(execution: Execution, run: Run) -> Outcome:
             newest = min(asked.last_event_id, run.history_length) if asked.last_event_id else run.history_length
 
             def came(batches: list[HistoryBatch] | StoreFailed) -> None:
@@ -77,9 +78,10 @@ class HistoryHandlers:
                     return
                 call.finish(_reverse_page(batches, newest, most, run.run_id))
 
-            # The run, or its newest events, may not be in the store yet.
-            runtime.after_commit(lambda: runtime.store.read_history_reverse(run.run_no, newest, most, came))
-            return PENDING
+            # The run, or its newest events, may not be in the store yet; refused, they are looked for again.
+            return Outcome(
+                PENDING, committed=lambda: runtime.store.read_history_reverse(run.run_no, newest, most, came)
+            )
 
         runtime.inspect(namespace, request.execution.workflow_id, asked.run_id, look, call)
         return PENDING
