@@ -20,11 +20,12 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.api.call import PENDING, Call, Pending, Reply
 from perdure.api.checks import check_execution
 from perdure.engine.execution import Execution
+from perdure.engine.framing import field
 from perdure.engine.state import Run
 from perdure.engine.workflow_tasks import virtual_events
 from perdure.enums import EventType, HistoryEventFilterType, TimeoutType
 from perdure.errors import InvalidArgument, Unavailable
-from perdure.runtime.histories import PAGE_BYTES, PAGE_EVENTS, cut, field, frames
+from perdure.runtime.histories import PAGE_BYTES, PAGE_EVENTS, cut, frames
 from perdure.runtime.inputs import Outcome
 from perdure.runtime.namespaces import Namespace
 from perdure.runtime.pages import HistoryPage

@@ -26,6 +26,7 @@ from perdure.api.checks import check_execution, check_identity
 from perdure.engine.closing import terminate
 from perdure.engine.describe import describe
 from perdure.engine.execution import Execution
+from perdure.engine.framing import field
 from perdure.engine.signals import request_cancel, signal_workflow
 from perdure.engine.start import StartOutcome, signal_with_start, start_workflow
 from perdure.engine.state import Run
@@ -33,7 +34,6 @@ from perdure.engine.turn import Shared, Turn
 from perdure.engine.validation import validate_links, validate_signal, validate_signal_with_start, validate_start
 from perdure.engine.workflow_tasks import StartedWorkflowTask
 from perdure.enums import EventType
-from perdure.runtime.histories import field
 from perdure.runtime.inputs import Outcome
 from perdure.runtime.namespaces import Namespace
 

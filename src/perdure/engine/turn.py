@@ -20,6 +20,7 @@ from temporalio.api.history.v1 import History, HistoryEvent
 from perdure.clock import Entropy
 from perdure.engine.apply import apply_event
 from perdure.engine.execution import Current, Execution
+from perdure.engine.framing import frame
 from perdure.engine.limits import Limits
 from perdure.engine.messages import Message
 from perdure.engine.state import Run, Snapshot
@@ -330,20 +331,3 @@ class Mark:
 
 _BUFFERED_SORT = 6
 _TASK_ID_BASE = 1 << 20
-
-
-def frame(event: HistoryEvent) -> bytes:
-    """The event as an element of a serialised `History`."""
-    body = event.SerializeToString(deterministic=True)
-    return b"\x0a" + _varint(len(body)) + body
-
-
-def _varint(value: int) -> bytes:
-    if value < 0x80:
-        return bytes((value,))
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

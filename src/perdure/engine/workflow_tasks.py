@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 
 from temporalio.api.history.v1 import HistoryEvent
 
+from perdure.engine.framing import frame
 from perdure.engine.stale import Stale
 from perdure.engine.state import WORKFLOW_TASK, Run, WorkflowTask
 from perdure.engine.times import MINUTE, SECOND, set_duration, set_timestamp
 from perdure.engine.tokens import WORKFLOW_TASK as WORKFLOW_TASK_TOKEN
 from perdure.engine.tokens import TaskToken
-from perdure.engine.turn import OfferWorkflowTask, Turn, frame
+from perdure.engine.turn import OfferWorkflowTask, Turn
 from perdure.enums import EventType, SuggestContinueAsNewReason, TaskQueueKind
 from perdure.errors import NotFound
 

@@ -12,6 +12,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.engine.execution import WORKFLOW
+from perdure.engine.framing import field
 from perdure.engine.state import Run
 from perdure.engine.times import SECOND
 from perdure.engine.workflow_tasks import StartedWorkflowTask
@@ -25,22 +26,6 @@ if TYPE_CHECKING:
 
 PAGE_EVENTS = 256
 PAGE_BYTES = 4 * 1024 * 1024
-
-
-def field(number: int, body: bytes) -> bytes:
-    """A length-delimited protobuf field."""
-    return varint(number << 3 | 2) + varint(len(body)) + body
-
-
-def varint(value: int) -> bytes:
-    if value < 0x80:
-        return bytes((value,))
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 _HISTORY = PollWorkflowTaskQueueResponse.DESCRIPTOR.fields_by_name["history"].number

@@ -22,6 +22,7 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.call import PENDING, Call, Pending, Reply
 from perdure.engine.execution import Execution
+from perdure.engine.framing import field
 from perdure.engine.state import RUNNING, Run
 from perdure.engine.tokens import QUERY_TASK, TaskToken
 from perdure.engine.turn import Turn
@@ -39,7 +40,6 @@ from perdure.errors import (
 from perdure.matching import Poller as ParkedPoller
 from perdure.matching import QueueKey, Task
 from perdure.runtime.alarms import Alarm
-from perdure.runtime.histories import field
 from perdure.runtime.inputs import Input, Outcome
 from perdure.runtime.pages import HistoryPage
 
