@@ -2,8 +2,9 @@
 
     python -m benchmarks.floor --port PORT
 
-No engine, no store, no messages: what is left is the transport. Polls are parked and woken as in the real server, so
-the difference between the two is what Perdure itself costs.
+No engine, no store, no messages: what is left is the transport. Calls are parked and woken as in the real server: polls
+until there is a task, and whatever must be durable first until a canned commit of 2 ms ends, which all that came
+meanwhile share. So as many calls are under way as there, and the difference is what Perdure itself costs.
 """
 
 from __future__ import annotations
@@ -35,10 +36,36 @@ FIRST, SECOND = b"1", b"2"
 """A token is one of these and the workflow's ID: which of its two workflow tasks it stands for."""
 
 
+COMMIT_SECONDS = 0.002
+"""About what a commit takes with its fsync on the machines that the figures come from."""
+
+
+class Commit:
+    """The end of a commit that has nothing to write, awaited by all that came since the last."""
+
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def durable(self) -> None:
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(waiter)
+        if len(self._waiting) == 1:
+            loop.call_later(COMMIT_SECONDS, self._end)
+        await waiter
+
+    def _end(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
 class Line:
     """Tasks that wait for pollers, or pollers that wait for tasks."""
 
-    def __init__(self) -> None:
+    def __init__(self, commit: Commit) -> None:
+        self._commit = commit
         self._tasks: deque[bytes] = deque()
         self._pollers: deque[asyncio.Future[bytes]] = deque()
 
@@ -52,7 +79,9 @@ class Line:
 
     async def poll(self) -> bytes:
         if self._tasks:
-            return self._tasks.popleft()
+            task = self._tasks.popleft()
+            await self._commit.durable()  # that it was started
+            return task
         poller: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._pollers.append(poller)
         return await poller
@@ -60,7 +89,8 @@ class Line:
 
 class Floor(grpc.GenericRpcHandler):  # type: ignore[misc]
     def __init__(self) -> None:
-        self._workflow_tasks, self._activity_tasks = Line(), Line()
+        self._commit = Commit()
+        self._workflow_tasks, self._activity_tasks = Line(self._commit), Line(self._commit)
         self._started = StartWorkflowExecutionResponse(run_id=RUN_ID, started=True).SerializeToString()
         self._responded = RespondWorkflowTaskCompletedResponse().SerializeToString()
         self._system_info = GetSystemInfoResponse(server_version="floor").SerializeToString()
@@ -82,6 +112,7 @@ class Floor(grpc.GenericRpcHandler):  # type: ignore[misc]
         return self._handlers.get(details.method)
 
     async def _start(self, request: bytes, _: object) -> bytes:
+        await self._commit.durable()
         self._offer_workflow_task(self._first_task, FIRST, request[-ID_LENGTH:])
         return self._started
 
@@ -89,6 +120,7 @@ class Floor(grpc.GenericRpcHandler):  # type: ignore[misc]
         return await self._workflow_tasks.poll()
 
     async def _respond_workflow_task(self, request: bytes, _: object) -> bytes:
+        await self._commit.durable()
         workflow_id = request[-ID_LENGTH:]
         if request[-ID_LENGTH - 1 : -ID_LENGTH] == FIRST:
             token = appended(PollActivityTaskQueueResponse, "task_token", workflow_id)
@@ -99,6 +131,7 @@ class Floor(grpc.GenericRpcHandler):  # type: ignore[misc]
         return await self._activity_tasks.poll()
 
     async def _respond_activity_task(self, request: bytes, _: object) -> bytes:
+        await self._commit.durable()
         self._offer_workflow_task(self._second_task, SECOND, request[-ID_LENGTH:])
         return b""
 
