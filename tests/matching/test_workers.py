@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from perdure.matching import WorkerRegistry
+from perdure.matching import StoppedWorkers, WorkerRegistry
 
 
 def test_a_worker_is_known_until_five_minutes_after_its_last_heartbeat() -> None:
@@ -50,3 +50,22 @@ def test_a_deleted_namespace_takes_its_workers_along() -> None:
 
     assert len(registry) == 0
     assert not registry.has_reported("ns")
+
+
+def test_a_stopped_worker_is_known_by_the_queues_it_polls_no_more_for_five_minutes() -> None:
+    stopped = StoppedWorkers()
+    stopped.add("ns", "w1", [1], 0.0)
+
+    assert stopped.has("ns", "w1", 1, 300.0)
+    assert not stopped.has("ns", "w1", 2, 0.0)
+    assert not stopped.has("ns", "w2", 1, 0.0)
+    assert not stopped.has("other", "w1", 1, 0.0)
+    assert not stopped.has("ns", "w1", 1, 300.1)
+
+
+def test_the_worker_that_stopped_first_makes_room() -> None:
+    stopped = StoppedWorkers(limit=2)
+    for moment, key in enumerate(("w1", "w2", "w3")):
+        stopped.add("ns", key, [1], float(moment))
+
+    assert [stopped.has("ns", key, 1, 3.0) for key in ("w1", "w2", "w3")] == [False, True, True]

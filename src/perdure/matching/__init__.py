@@ -2,7 +2,7 @@
 
 from perdure.matching.queues import Load, Matching, Unloaded
 from perdure.matching.tasks import Match, Poller, PollerInfo, QueueKey, QueueStats, Task
-from perdure.matching.workers import WorkerEntry, WorkerRegistry
+from perdure.matching.workers import StoppedWorkers, WorkerEntry, WorkerRegistry
 
 __all__ = [
     "Load",
@@ -12,6 +12,7 @@ __all__ = [
     "PollerInfo",
     "QueueKey",
     "QueueStats",
+    "StoppedWorkers",
     "Task",
     "Unloaded",
     "WorkerEntry",

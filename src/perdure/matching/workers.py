@@ -1,4 +1,5 @@
-"""The workers that report heartbeats: what ListWorkers and DescribeWorker show. In memory only, as in the reference.
+"""The workers that report heartbeats, which ListWorkers and DescribeWorker show, and those that stopped lately. In
+memory only, as in the reference.
 
 Heartbeats are serialised `temporal.api.worker.v1.WorkerHeartbeat` messages, opaque here; filters belong to the caller.
 Times are seconds of Monotonic.
@@ -8,12 +9,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 TTL_SECONDS: Final = 300.0
 LIMIT: Final = 100_000
 """Workers in all namespaces; beyond it the one not heard of for longest is forgotten. A kilobyte or two each."""
+
+
+STOPPED_SECONDS: Final = 300.0
+"""Longer than a poll in its back-off stays away; a worker that stopped polls with its key once more, never for long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +91,28 @@ class WorkerRegistry:
     def _forget(self, key: tuple[str, str]) -> None:
         del self._entries[key]
         self._namespaces[key[0]].discard(key[1])
+
+
+class StoppedWorkers:
+    """Workers that said they stop. A poll of theirs that was on its way meanwhile must not wait: they wait for it."""
+
+    def __init__(self, seconds: float = STOPPED_SECONDS, limit: int = LIMIT) -> None:
+        self._seconds = seconds
+        self._limit = limit
+        self._stopped: OrderedDict[tuple[str, str, int], float] = OrderedDict()  # by time
+
+    def add(self, namespace_id: str, worker_instance_key: str, kinds: Iterable[int], now: float) -> None:
+        """`kinds`: of the task queues the worker polls no more."""
+        for kind in kinds:
+            key = (namespace_id, worker_instance_key, kind)
+            self._stopped[key] = now
+            self._stopped.move_to_end(key)
+        while self._stopped:
+            key, since = next(iter(self._stopped.items()))
+            if now - since <= self._seconds and len(self._stopped) <= self._limit:
+                return
+            del self._stopped[key]
+
+    def has(self, namespace_id: str, worker_instance_key: str, kind: int, now: float) -> bool:
+        since = self._stopped.get((namespace_id, worker_instance_key, kind))
+        return since is not None and now - since <= self._seconds

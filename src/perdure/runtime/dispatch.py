@@ -23,7 +23,7 @@ from perdure.engine.tokens import ACTIVITY_TASK, WORKFLOW_TASK, TaskToken, decod
 from perdure.engine.turn import OfferActivityTask, OfferWorkflowTask, Turn
 from perdure.errors import Internal, NotFound, PerdureError, Unavailable
 from perdure.matching import Poller as ParkedPoller
-from perdure.matching import QueueKey, Task
+from perdure.matching import QueueKey, StoppedWorkers, Task
 from perdure.runtime.alarms import Alarm
 from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Input, Outcome
 from perdure.runtime.queries import QueryTask
@@ -172,6 +172,7 @@ class Dispatch:
         self._task_no = task_no
         self._taken: deque[tuple[Task, ParkedPoller]] = deque()
         self._taking = False
+        self._stopped = StoppedWorkers()
 
     # ---- offers
     def offer_workflow_task(self, loaded: Loaded, run: Run) -> None:
@@ -284,7 +285,7 @@ class Dispatch:
         until = now + POLL_SECONDS
         if call.deadline is not None:
             until = min(until, call.deadline - POLL_MARGIN_SECONDS)
-        if until <= now:
+        if until <= now or (worker_instance_key and self._stopped.has(key[0], worker_instance_key, key[2], now)):
             return _EMPTY_WORKFLOW_TASK if key[2] == WORKFLOW_QUEUE else _EMPTY_ACTIVITY_TASK
         waiter = Poll(call, engine, key[2], until)
         poller = ParkedPoller(key, engine.identity, waiter, engine.sticky, normal_name, worker_instance_key, now)
@@ -437,9 +438,11 @@ class Dispatch:
 
     # ---- ends
     def shutdown_worker(self, namespace_id: str, sticky_queue: str, worker_instance_key: str, kinds: list[int]) -> None:
-        """A worker stops: its parked polls are answered empty, and its sticky queue's tasks go to the normal queue."""
+        """A worker stops: its polls, parked or yet to come, are answered empty; its sticky queue's tasks go to the
+        normal queue."""
         now = self._runtime.monotonic.now()
         if worker_instance_key:
+            self._stopped.add(namespace_id, worker_instance_key, kinds, now)
             for poller in self._matching.cancel_worker(namespace_id, worker_instance_key, kinds, now):
                 poller.waiter.empty()
         if sticky_queue:

@@ -10,6 +10,12 @@ from typing import Any
 import pytest
 from temporalio import activity, workflow
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import (
+    PollWorkflowTaskQueueRequest,
+    PollWorkflowTaskQueueResponse,
+    ShutdownWorkerRequest,
+)
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -234,6 +240,24 @@ async def test_a_workflow_started_eagerly_runs_on_the_worker_of_its_starter(clie
         assert await handle.result() == []
     started = await event_of(handle, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
     assert started.eager_execution_accepted
+
+
+async def test_a_poll_that_comes_after_its_worker_stopped_is_not_waited_for(client: Client) -> None:
+    """As one does that was in back-off when the worker said so: the worker would wait a minute for it."""
+    worker, queue = unique("worker"), unique("queue")
+    await client.workflow_service.shutdown_worker(
+        ShutdownWorkerRequest(namespace=client.namespace, worker_instance_key=worker)
+    )
+
+    async with asyncio.timeout(3):
+        task = await client.workflow_service.poll_workflow_task_queue(
+            PollWorkflowTaskQueueRequest(
+                namespace=client.namespace, task_queue=TaskQueue(name=queue), worker_instance_key=worker
+            ),
+            timeout=timedelta(seconds=30),
+        )
+
+    assert task == PollWorkflowTaskQueueResponse()
 
 
 # ---- activities of a worker that stops
