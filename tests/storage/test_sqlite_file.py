@@ -209,7 +209,8 @@ async def test_the_log_does_not_grow_for_ever_under_load(path: str, monkeypatch:
     )
 
     assert set(results) == {None}
-    assert Path(path + "-wal").stat().st_size < 1000 * 4120
+    # Some 15,000 pages were written. How many wait at a time depends on when the checkpointing thread gets a processor.
+    assert Path(path + "-wal").stat().st_size < 4000 * 4120
     await store.close()
 
 
