@@ -182,7 +182,6 @@ def run_the_examples(*, workers: int, times: int) -> None:
             sys.executable,
             *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.testing.repeating"),
             *("-n", f"{workers}", "--times", f"{times}", "tests/orders/test_order_workflows.py"),
-            "tests/testing/test_history.py",
         ],
         cwd=ROOT,
         capture_output=True,
