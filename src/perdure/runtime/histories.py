@@ -7,14 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.engine.execution import WORKFLOW
 from perdure.engine.framing import field
 from perdure.engine.state import Run
-from perdure.engine.times import SECOND
+from perdure.engine.times import set_timestamp
 from perdure.engine.workflow_tasks import StartedWorkflowTask
 from perdure.errors import Unavailable
 from perdure.runtime.executions import Loaded
@@ -209,12 +208,6 @@ def _event(framed: bytes) -> HistoryEvent:
     return HistoryEvent.FromString(framed[at + 1 :])
 
 
-def _set(target: Timestamp, at: int) -> None:
-    seconds, rest = divmod(at, SECOND)
-    target.seconds = seconds
-    target.nanos = rest * 1000
-
-
 def _header(started: StartedWorkflowTask) -> bytes:
     response = PollWorkflowTaskQueueResponse()
     response.task_token = started.token
@@ -228,6 +221,6 @@ def _header(started: StartedWorkflowTask) -> bytes:
     queue = response.workflow_execution_task_queue
     queue.name = started.queue
     queue.kind = 1  # type: ignore[assignment] # TASK_QUEUE_KIND_NORMAL
-    _set(response.scheduled_time, started.scheduled_at)
-    _set(response.started_time, started.started_at)
+    set_timestamp(response.scheduled_time, started.scheduled_at)
+    set_timestamp(response.started_time, started.started_at)
     return response.SerializeToString()
