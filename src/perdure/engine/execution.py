@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from perdure.engine.state import RUNNING, Run
+from perdure.engine.state import RUNNING
 
 WORKFLOW: Final = 0
-"""Kinds of execution: workflows are one; schedules, batch jobs and others come with their own numbers."""
+SCHEDULE: Final = 1
+ACTIVITY: Final = 2
+BATCH: Final = 3
+"""Kinds of execution, as stored; `kinds.py` says what each is."""
 
 
 @dataclass(slots=True)
@@ -36,4 +39,5 @@ class Execution:
         self.kind = kind
         self.execution_id = execution_id
         self.current: Current | None = None
-        self.runs: dict[str, Run] = {}
+        self.runs: dict[str, Any] = {}
+        """Run ID to `Run` for workflows, `Record` for all other kinds."""

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import msgpack
 
+from perdure.engine.execution import WORKFLOW
 from perdure.engine.state import Fields
 
 
@@ -19,6 +20,8 @@ class Message(Fields):
     """`to_*` name the receiver; an empty `to_run_id` means its current run."""
 
     KIND: ClassVar[int] = 0
+    TO: ClassVar[int] = WORKFLOW
+    """The kind of execution that receives it."""
     __slots__ = ()
 
     to_namespace_id: str

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from temporalio.api.history.v1 import History, HistoryEvent
 
@@ -105,8 +106,8 @@ class Shared:
     entropy: Entropy
     limits: Limits
     effects: list[Effect]
-    touched: list[Run]
-    """Runs written, in order."""
+    touched: list[Any]
+    """Runs (of workflows; records of other kinds) written, in order."""
     loaded: Mapping[tuple[str, int], HistoryEvent]
     """Stored events brought after a `Needs`, by (run ID, event ID)."""
     search_attribute_types: Mapping[str, int] = field(default_factory=dict)

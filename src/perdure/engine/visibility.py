@@ -31,6 +31,8 @@ class VisibilityRow:
     state_transitions: int
     memo: bytes
     search_attributes: bytes
+    division: str = ""
+    """Namespace division; empty for workflows."""
 
 
 def visibility_row_fields(run: Run) -> VisibilityRow:
@@ -52,8 +54,13 @@ def visibility_row_fields(run: Run) -> VisibilityRow:
         history_size=run.history_size,
         state_transitions=run.state_transitions,
         memo=run.memo,
-        search_attributes=_search_attributes(tuple(run.search_attributes.items())),
+        search_attributes=encode_search_attributes(run.search_attributes),
     )
+
+
+def encode_search_attributes(values: dict[str, bytes]) -> bytes:
+    """Name to serialised Payload, as a serialised SearchAttributes."""
+    return _search_attributes(tuple(values.items()))
 
 
 @lru_cache(1024)

@@ -16,12 +16,10 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from perdure.clock import Monotonic
-from perdure.engine.codec import all_items, encode_core, item_value
 from perdure.engine.execution import Execution
+from perdure.engine.kinds import KINDS
 from perdure.engine.limits import Limits
 from perdure.engine.state import Changes, Run
-from perdure.engine.visibility import visibility_row_fields
-from perdure.engine.waking import next_deadline
 from perdure.errors import Internal, PerdureError
 from perdure.log import Log
 from perdure.runtime.executions import STARTED_EVENT, Executions, Key, Loaded, Tail
@@ -369,22 +367,23 @@ class Committer:
         batch = sealed.batch
         changes = run.changes
         execution = loaded.execution
+        kind = KINDS[execution.kind]
         if not run.run_no:
             self._run_no += 1
             run.run_no = self._run_no
         was_spilled = run.spilled
-        core = encode_core(run, self._limits.items_in_core)
+        core = kind.encode(run, self._limits.items_in_core)
         items: list[ItemWrite] = []
         if run.spilled:
-            keys = changes.items if was_spilled else set(all_items(run))
-            items = [ItemWrite(sort, key, item_value(run, sort, key)) for sort, key in sorted(keys)]
+            keys = changes.items if was_spilled else set(kind.all_items(run))
+            items = [ItemWrite(sort, key, kind.item_value(run, sort, key)) for sort, key in sorted(keys)]
         history: HistoryBatch | None = None
         tail = loaded.tail(run)
         if changes.events:
             history = HistoryBatch(changes.first_event_id, run.next_event_id - 1, b"".join(changes.events))
             self._executions.resize(loaded, tail.append(history))
         run.version += 1
-        wake_at = next_deadline(run)
+        wake_at = kind.next_deadline(run)
         write = RunWrite(
             run.run_no,
             run.version,
@@ -426,7 +425,7 @@ class Committer:
         self._on_sealed(loaded, run, wake_at)
 
     def _visibility(self, execution: Execution, run: Run, tail: Tail) -> VisibilityWrite:
-        row = visibility_row_fields(run)
+        row = KINDS[execution.kind].row(run)
         if run.changes.started:
             change = VisibilityChange.STARTED
         else:
@@ -455,6 +454,7 @@ class Committer:
             state_transitions=row.state_transitions,
             memo=row.memo,
             search_attributes=row.search_attributes,
+            division=row.division,
             change=change,
             values=values,
         )

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from perdure.engine.codec import decode
 from perdure.engine.execution import Current, Execution
+from perdure.engine.kinds import KINDS
 from perdure.engine.state import Run
 from perdure.enums import EventType
 from perdure.runtime.inputs import Input
@@ -155,7 +155,7 @@ class Executions:
             return
         if stored.run.run_id in execution.runs:
             return
-        run = decode(stored.run.core, stored.run.items)
+        run = KINDS[execution.kind].decode(stored.run.core, stored.run.items)
         run.run_no = stored.run.run_no
         run.version = stored.run.version
         run.request_ids = {run.create_request_id: (STARTED_EVENT, 1)}  # not stored twice, see the committer

@@ -7,13 +7,12 @@ and one sender's messages to one receiver keep their order, because a receiver w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perdure.call import PENDING
-from perdure.engine import delivery, messages
-from perdure.engine.execution import WORKFLOW
+from perdure.engine import messages
+from perdure.engine.kinds import KINDS
 from perdure.engine.messages import Message
-from perdure.engine.state import Run
 from perdure.engine.turn import Shared
 from perdure.errors import Internal, PerdureError
 from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Input, Outcome
@@ -32,14 +31,14 @@ class Delivery(Input):
     __slots__ = ("message", "message_no", "row_batch_no")
 
     def __init__(self, runtime: Runtime, message: Message, message_no: int, row_batch_no: int) -> None:
-        key = (message.to_namespace_id, WORKFLOW, message.to_workflow_id)
+        key = (message.to_namespace_id, message.TO, message.to_workflow_id)
         super().__init__(runtime, key, message.to_run_id, self._deliver, starts=True)
         self.message = message
         self.message_no = message_no
         self.row_batch_no = row_batch_no
 
-    def _deliver(self, shared: Shared, run: Run | None) -> Outcome:
-        delivery.deliver(shared, run, self.message)
+    def _deliver(self, shared: Shared, run: Any) -> Outcome:
+        KINDS[self.key[1]].deliver(shared, run, self.message)
         return Outcome(PENDING)
 
     def decided(self) -> None:
@@ -112,7 +111,7 @@ class Mail:
             OutboxWrite(
                 item.message_no,
                 message.to_namespace_id,
-                WORKFLOW,
+                message.TO,
                 message.to_workflow_id,
                 messages.encode(message),
             )

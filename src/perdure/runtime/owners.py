@@ -11,10 +11,9 @@ closes, or is deleted, takes its owners with it, and nothing can leak.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from perdure.engine.codec import decode
-from perdure.engine.state import Activity, Run, WorkflowTask
+from perdure.engine.kinds import KINDS
 from perdure.storage.store import StoredExecution, StoreFailed
 
 if TYPE_CHECKING:
@@ -47,15 +46,9 @@ class Owners:
         )
 
     # ---- runs
-    def observe(self, key: Key, run: Run) -> None:
+    def observe(self, key: Key, run: Any) -> None:
         """`run` is about to be written in this state."""
-        hard = soft = 0
-        if run.running:
-            if run.workflow_task is not None:
-                hard = 1
-            for activity in run.activities.values():
-                if _is_under_way(activity):
-                    soft += 1
+        hard, soft = KINDS[key[1]].busy(run)
         self._set(key, run.run_id, hard, soft)
 
     def forget(self, run_id: str) -> None:
@@ -80,7 +73,7 @@ class Owners:
             if isinstance(stored, StoreFailed):
                 raise stored
             if stored.run is not None:
-                self.observe(key, decode(stored.run.core, stored.run.items))
+                self.observe(key, KINDS[key[1]].decode(stored.run.core, stored.run.items))
 
         key: Key = ("", 0, "")
         while page := store.open_executions(key, PAGE):
@@ -120,35 +113,10 @@ class Owners:
         runs = [] if loaded is None else [run for run in loaded.execution.runs.values() if run.run_id in self._busy]
         if not runs:
             what = "a workflow task" if hard else "an activity"
-            yield f"workflow {key[2]!r} has {what} scheduled or running (it is not in memory, describe it to see more)"
+            name = KINDS[key[1]].name
+            yield f"{name} {key[2]!r} has {what} scheduled or running (it is not in memory, describe it to see more)"
         for run in runs:
-            if hard and run.workflow_task is not None:
-                yield f"workflow {run.workflow_id!r}: {_workflow_task(run.workflow_task)}"
-            elif not hard:
-                for activity in run.activities.values():
-                    if _is_under_way(activity):
-                        yield f"workflow {run.workflow_id!r}: {_activity(activity)}"
-
-
-def _is_under_way(activity: Activity) -> bool:
-    return bool(activity.started_at) or (activity.offered and not activity.paused)
-
-
-def _workflow_task(task: WorkflowTask) -> str:
-    name = f"workflow task (attempt {task.attempt}, task queue {task.queue!r})"
-    if task.started_event_id:
-        return f"{name} is being worked on by {task.identity!r}"
-    return f"{name} waits for a worker"
-
-
-def _activity(activity: Activity) -> str:
-    name = (
-        f"activity {activity.activity_id!r} (type {activity.activity_type!r}, attempt {activity.attempt}, "
-        f"task queue {activity.queue!r})"
-    )
-    if activity.started_at:
-        return f"{name} is running on {activity.started_identity!r}"
-    return f"{name} waits for a worker"
+            yield from KINDS[key[1]].reasons(run, hard=hard)
 
 
 def _count(number: int, what: str) -> str:

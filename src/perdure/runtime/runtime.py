@@ -23,10 +23,12 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.call import PENDING, Call, Pending, Reply, Waiter
 from perdure.clock import SECOND, Entropy, Monotonic, SkippingTime, Time
 from perdure.config import Config, ConfigError
-from perdure.engine import completing, waking, workflow_tasks
+from perdure.engine import completing, workflow_tasks
 from perdure.engine.execution import WORKFLOW, Execution
 from perdure.engine.finishing import finish
+from perdure.engine.kinds import KINDS
 from perdure.engine.limits import Limits
+from perdure.engine.record import Record
 from perdure.engine.stale import Stale
 from perdure.engine.state import Run
 from perdure.engine.tokens import TaskToken
@@ -246,6 +248,19 @@ class Runtime:
     def start_run(self, namespace: Namespace, workflow_id: str, decide: Starts, waiter: Waiter | None) -> None:
         """The same for inputs that may start a run: `decide(shared, current_run_or_none)`, which ends its own turns."""
         self.enter(Input(self, (namespace.id, WORKFLOW, workflow_id), "", decide, waiter, starts=True))
+
+    def decide_record(
+        self,
+        namespace_id: str,
+        kind: int,
+        execution_id: str,
+        run_id: str,
+        decide: Callable[[Shared, Any], Reply | Outcome | Pending | None],
+        waiter: Waiter | None,
+    ) -> None:
+        """The same for executions of another kind (`engine/kinds.py`): `decide(shared, record)` gets the named run's
+        Record, or the current one's, or None, and says what it changed by `RecordTurn`."""
+        self.enter(Input(self, (namespace_id, kind, execution_id), run_id, decide, waiter, starts=True))
 
     def inspect(self, namespace: Namespace, workflow_id: str, run_id: str, look: Look, waiter: Waiter) -> None:
         """Read a run; the reply leaves when all that it shows is durable. With PENDING, `look` answers the waiter
@@ -488,8 +503,8 @@ class Runtime:
         """What was made known of the run did not come to pass: see what is stored, and what was decided since."""
         run_id = run.run_id
 
-        def look(shared: Shared, stored: Run | None) -> Pending:
-            self.wakes.arm(loaded.key, run_id, 0 if stored is None else waking.next_deadline(stored))
+        def look(shared: Shared, stored: Any) -> Pending:
+            self.wakes.arm(loaded.key, run_id, 0 if stored is None else KINDS[loaded.key[1]].next_deadline(stored))
             if self.skipper is not None:
                 if stored is None:
                     self.skipper.forget(run_id)
@@ -665,7 +680,12 @@ class Runtime:
 
         self.enter(Input(self, key, run_id, decide, waiter))
 
-    def _forget(self, key: Key, run: Run, forgotten: _Callback) -> None:
+    def forget(self, key: Key, record: Record, waiter: Waiter, reply: Reply) -> None:
+        """Remove a record of another kind, to be called when the decision to do so is durable; answers `waiter` when
+        that is."""
+        self._forget(key, record, _Callback(lambda: waiter.finish(reply), waiter.fail))
+
+    def _forget(self, key: Key, run: Run | Record, forgotten: _Callback) -> None:
         self.committer.add_delete(RunDelete(key[0], key[1], key[2], run.run_id, run.run_no))
         self.wakes.arm(key, run.run_id, 0)
         if self.skipper is not None:
@@ -728,13 +748,14 @@ class _Wake(Input):
     __slots__ = ("found",)
 
     def __init__(self, runtime: Runtime, key: Key, run_id: str) -> None:
-        super().__init__(runtime, key, run_id, self._look)
+        super().__init__(runtime, key, run_id, self._look, starts=True)
         self.found = False
 
-    def _look(self, turn: Turn) -> Pending:
-        self.found = waking.wake(turn)
-        if not self.found:
-            turn.touch()  # the stored wake-up was only a lower bound: write the real one
+    def _look(self, shared: Shared, run: Any) -> Pending:
+        self.more(shared, run)
+        if run is not None and not self.found:
+            run.changes.changed = True  # the stored wake-up was only a lower bound: write the real one
+            shared.touched.append(run)
         return PENDING
 
     def decided(self) -> None:
@@ -743,13 +764,14 @@ class _Wake(Input):
             again.decide = again.more
             self.runtime.enter_next(again)
 
-    def more(self, turn: Turn) -> Pending:
-        """Others may be due at the same time; each is a turn of its own."""
-        self.found = waking.wake(turn)
+    def more(self, shared: Shared, run: Any) -> Pending:
+        """Others may be due at the same time; each is a turn of its own. A run that was deleted meanwhile has nothing
+        due."""
+        self.found = run is not None and KINDS[self.key[1]].wake(shared, run)
         return PENDING
 
     def answer(self) -> None:
-        """Nobody waits for it; a run that was deleted meanwhile has nothing due."""
+        """Nobody waits for it."""
 
     def give_up(self, error: PerdureError) -> None:
         runtime = self.runtime

@@ -18,11 +18,10 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perdure.call import Reply, Waiter
 from perdure.clock import SECOND, SkippingTime
-from perdure.engine.state import Run
 from perdure.errors import DeadlineExceeded, FailedPrecondition
 from perdure.runtime.alarms import Alarm
 from perdure.runtime.owners import Owners
@@ -104,7 +103,7 @@ class Skipper:
             self._handle = None
 
     # ---- what the runtime tells
-    def sealed(self, key: Key, run: Run) -> None:
+    def sealed(self, key: Key, run: Any) -> None:
         """The run is about to be written, or is found to be, in this state."""
         self.owners.observe(key, run)
 
