@@ -8,7 +8,8 @@ import pytest
 
 from perdure.errors import InvalidArgument
 from perdure.storage.store import ItemWrite, NamespaceWrite, Refused, RunDelete, Store, VisibilityChange
-from perdure.visibility.parser import EVERYTHING, parse
+from perdure.visibility.parser import parse
+from perdure.visibility.vocabulary import ACTIVITIES, SCHEDULES, WORKFLOWS, Vocabulary
 from tests.storage.rows import (
     NAMESPACE,
     NOON,
@@ -28,6 +29,8 @@ from tests.storage.rows import (
     task,
     written,
 )
+
+EVERYTHING = parse("", {})
 
 
 async def test_a_run_is_found_by_its_pointer_and_by_its_id(store: Store) -> None:
@@ -400,3 +403,38 @@ async def test_namespaces_do_not_see_each_other(store: Store) -> None:
 
     assert await store.count_executions("other", EVERYTHING) == [(None, 1)]
     assert [row.run_id for row in (await store.list_executions("other", EVERYTHING, 9, b""))[0]] == [run_id(2)]
+
+
+async def test_each_kind_of_execution_is_listed_and_counted_for_itself(store: Store) -> None:
+    paused = [("TemporalSchedulePaused", 5, 1)]
+    await written(
+        store,
+        visibility=[
+            execution(1, workflow_id="same"),
+            execution(2, workflow_id="same", division="TemporalScheduler", values=paused),
+            execution(3, workflow_id="gone", division="TemporalScheduler", status=5, close_time=NOON + 9),
+            execution(4, workflow_id="same", division="TemporalActivity", status=6, close_time=NOON + 9),
+        ],
+    )
+
+    async def found(text: str, vocabulary: Vocabulary) -> list[str]:
+        rows, _ = await store.list_executions(NAMESPACE, parse(text, {}, vocabulary), 9, b"")
+        return [row.run_id for row in rows]
+
+    assert await found("", SCHEDULES) == [run_id(2)]
+    assert await found("ScheduleId = 'same' AND TemporalSchedulePaused = true", SCHEDULES) == [run_id(2)]
+    assert await found("ScheduleId = 'gone'", SCHEDULES) == []
+    assert await found("ActivityId = 'same' AND ExecutionStatus = 'TimedOut'", ACTIVITIES) == [run_id(4)]
+    assert await found("WorkflowId = 'same'", WORKFLOWS) == [run_id(1)]
+    assert await found("ScheduleId = 'same' AND TemporalNamespaceDivision = 'TemporalScheduler'", WORKFLOWS) == [
+        run_id(2)
+    ]
+    grouped = parse("GROUP BY ExecutionStatus", {}, ACTIVITIES, counting=True)
+    assert await store.count_executions(NAMESPACE, grouped) == [(6, 1)]
+    assert await store.count_executions(NAMESPACE, parse("", {}, SCHEDULES)) == [(None, 1)]
+    divided = parse("GROUP BY TemporalNamespaceDivision", {}, counting=True)
+    assert await store.count_executions(NAMESPACE, divided) == [
+        (None, 1),
+        ("TemporalActivity", 1),
+        ("TemporalScheduler", 2),
+    ]

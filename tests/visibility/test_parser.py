@@ -98,11 +98,6 @@ def test_a_custom_attribute_comes_before_a_system_one() -> None:
     assert parse("WorkflowId = 5", {"WorkflowId": INT}).types == {"WorkflowId": INT}
 
 
-def test_a_schedule_id_is_a_workflow_id_with_a_prefix() -> None:
-    assert meaning("ScheduleId = 's'") == Compare("WorkflowId", "=", "temporal-sys-scheduler:s")
-    assert meaning("ScheduleId STARTS_WITH 's'") == Compare("WorkflowId", "STARTS_WITH", "temporal-sys-scheduler:s")
-
-
 @pytest.mark.parametrize("status", ["'TimedOut'", "7", "'WORKFLOW_EXECUTION_STATUS_TIMED_OUT'"])
 def test_a_status_goes_by_name_or_number(status: str) -> None:
     assert meaning(f"ExecutionStatus = {status}") == Compare("ExecutionStatus", "=", 7)
@@ -157,7 +152,10 @@ EXPRESSION = "invalid query: invalid expression: "
         ),
         ("CustomInt", EXPRESSION + "incomplete expression"),
         ("NoSuch = 1", EXPRESSION + "column name 'NoSuch' is not a valid search attribute"),
-        ("workflowid = 'x'", EXPRESSION + "column name 'workflowid' is not a valid search attribute"),
+        (
+            "workflowid = 'x'",
+            EXPRESSION + "column name 'workflowid' is not a valid search attribute (did you mean 'WorkflowId'?)",
+        ),
         ("WorkflowId LIKE 'x%'", EXPRESSION + "invalid operator 'like' in `WorkflowId like 'x%'`"),
         ("CustomInt IS TRUE", EXPRESSION + "'IS' operator can only be used with 'NULL' or 'NOT NULL'"),
         (

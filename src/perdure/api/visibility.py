@@ -5,7 +5,6 @@ Source: temporal/api/workflowservice/v1/request_response.proto.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -27,7 +26,7 @@ from temporalio.api.workflowservice.v1 import (
     ScanWorkflowExecutionsResponse,
 )
 
-from perdure.api.answers import committed
+from perdure.api import lists
 from perdure.api.call import Call, Reply
 from perdure.engine.times import set_duration, set_timestamp, timestamp_us
 from perdure.enums import WorkflowExecutionStatus
@@ -35,19 +34,15 @@ from perdure.errors import InvalidArgument
 from perdure.runtime.namespaces import Namespace
 from perdure.storage.store import VisibilityWrite
 from perdure.visibility.attributes import DATETIME, KEYWORD, PREDEFINED, SYSTEM
-from perdure.visibility.literals import STATUSES
 from perdure.visibility.parser import parse
 from perdure.visibility.query import And, Compare, Condition, Query
+from perdure.visibility.vocabulary import WORKFLOWS
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
 
-MAX_PAGE: Final = 1000
-"""Also the page of who asks for none."""
-
 _RUNNING: Final = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
 _LAST_MOMENT: Final = (1 << 63) - 1
-_STATUS_NAMES: Final = {number: name for name, number in STATUSES.items()}
 
 ListResponse = (
     ListWorkflowExecutionsResponse
@@ -62,16 +57,10 @@ class VisibilityHandlers:
         self._runtime = runtime
 
     async def ListWorkflowExecutions(self, request: ListWorkflowExecutionsRequest, call: Call) -> Reply:
-        namespace = self._runtime.namespaces.active(request.namespace)
-        query = parse(request.query, namespace.search_attributes)
-        reply = ListWorkflowExecutionsResponse()
-        return await self._page(namespace, query, request.page_size, request.next_page_token, reply)
+        return await self._list(request, ListWorkflowExecutionsResponse())
 
     async def ScanWorkflowExecutions(self, request: ScanWorkflowExecutionsRequest, call: Call) -> Reply:
-        namespace = self._runtime.namespaces.active(request.namespace)
-        query = parse(request.query, namespace.search_attributes)
-        reply = ScanWorkflowExecutionsResponse()
-        return await self._page(namespace, query, request.page_size, request.next_page_token, reply)
+        return await self._list(request, ScanWorkflowExecutionsResponse())
 
     async def ListOpenWorkflowExecutions(self, request: ListOpenWorkflowExecutionsRequest, call: Call) -> Reply:
         namespace = self._runtime.namespaces.active(request.namespace)
@@ -95,21 +84,9 @@ class VisibilityHandlers:
         return await self._page(namespace, _all(conditions), request.maximum_page_size, request.next_page_token, reply)
 
     async def CountWorkflowExecutions(self, request: CountWorkflowExecutionsRequest, call: Call) -> Reply:
-        runtime = self._runtime
-        namespace = runtime.namespaces.active(request.namespace)
-        query = parse(request.query, namespace.search_attributes, counting=True)
-        await committed(runtime)
-        counts = await runtime.store.count_executions(namespace.id, query, query.group_by)
+        namespace = self._runtime.namespaces.active(request.namespace)
         reply = CountWorkflowExecutionsResponse()
-        reply.count = sum(count for _, count in counts)
-        if query.group_by:
-            for value, count in counts:
-                group = reply.groups.add()
-                group.count = count
-                payload = group.group_values.add()
-                payload.metadata["encoding"] = b"json/plain"
-                payload.metadata["type"] = b"Keyword"
-                payload.data = json.dumps(_STATUS_NAMES.get(value, value)).encode()
+        await lists.count(self._runtime, namespace, WORKFLOWS, request.query, reply)
         return reply
 
     def GetSearchAttributes(self, request: GetSearchAttributesRequest, call: Call) -> Reply:
@@ -124,16 +101,19 @@ class VisibilityHandlers:
                 reply.keys[name] = kind  # type: ignore[assignment]  # the number of an enum value
         return reply
 
+    async def _list(
+        self, request: ListWorkflowExecutionsRequest | ScanWorkflowExecutionsRequest, reply: ListResponse
+    ) -> Reply:
+        namespace = self._runtime.namespaces.active(request.namespace)
+        query = parse(request.query, namespace.search_attributes)
+        return await self._page(namespace, query, request.page_size, request.next_page_token, reply)
+
     async def _page(
         self, namespace: Namespace, query: Query, page_size: int, token: bytes, reply: ListResponse
     ) -> Reply:
-        runtime = self._runtime
-        await committed(runtime)
-        size = page_size if 0 < page_size < MAX_PAGE else MAX_PAGE
-        rows, next_token = await runtime.store.list_executions(namespace.id, query, size, token)
+        rows, reply.next_page_token = await lists.page_of(self._runtime, namespace, query, page_size, token)
         for row in rows:
             _fill_info(reply.executions.add(), row, namespace)
-        reply.next_page_token = next_token
         return reply
 
 
@@ -203,10 +183,7 @@ def _fill_info(info: WorkflowExecutionInfo, row: VisibilityWrite, namespace: Nam
     info.memo.ParseFromString(row.memo)
     info.memo.SetInParent()
     if row.search_attributes:
-        fields = info.search_attributes.indexed_fields
-        info.search_attributes.ParseFromString(row.search_attributes)
-        for name in [name for name in fields if name not in namespace.search_attribute_types]:
-            del fields[name]  # its attribute was removed
+        lists.fill_search_attributes(info.search_attributes, row, namespace)
 
 
 def _fill_execution(execution: WorkflowExecution, workflow_id: str, run_id: str) -> None:

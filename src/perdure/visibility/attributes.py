@@ -1,4 +1,4 @@
-"""System and predefined search attributes, and how a name in a filter is understood.
+"""System and predefined search attributes: names and types. `vocabulary.py` says what a name in a filter means.
 
 Source: temporal/api/enums/v1/common.proto, IndexedValueType, and the reference server's lists of attributes.
 """
@@ -76,20 +76,7 @@ SERVER_SET = frozenset(
 RESERVED = frozenset((*SYSTEM, "NamespaceId", "Memo", "MemoEncoding", "VisibilityTaskKey"))
 """Names no custom attribute may take, beside all that start with `Temporal`."""
 
-SCHEDULE_ID = "ScheduleId"
-SCHEDULE_PREFIX = "temporal-sys-scheduler:"
-"""A schedule's workflow ID is this and the schedule ID."""
-
-
-def resolve(name: str, custom: Mapping[str, int]) -> tuple[str, int] | None:
-    """The attribute that `name` means and its type; None when there is no such attribute.
-
-    A custom attribute wins, then the exact name, then the name with `Temporal` before it, then without.
-    """
-    if name in custom:
-        return name, custom[name]
-    for candidate in (name, f"Temporal{name}", name.removeprefix("Temporal")):
-        value_type = SYSTEM.get(candidate) or PREDEFINED.get(candidate)
-        if value_type is not None:
-            return candidate, value_type
-    return None
+SCHEDULE_DIVISION = "TemporalScheduler"
+BATCH_DIVISION = "TemporalBatcher"
+ACTIVITY_DIVISION = "TemporalActivity"
+"""Values of TemporalNamespaceDivision in the rows of other executions than users' workflows, which have none."""

@@ -14,23 +14,7 @@ from perdure.visibility.attributes import BOOL, DATETIME, DOUBLE, INT, KEYWORD, 
 from perdure.visibility.query import Scalar
 from perdure.visibility.syntax import as_number
 from perdure.visibility.text import tokens
-
-STATUSES = {
-    "Running": 1,
-    "Completed": 2,
-    "Failed": 3,
-    "Canceled": 4,
-    "Terminated": 5,
-    "ContinuedAsNew": 6,
-    "TimedOut": 7,
-    "Paused": 8,
-}
-"""Numbers of WorkflowExecutionStatus by the names that filters and groups use."""
-
-_SCREAMING = {
-    "WORKFLOW_EXECUTION_STATUS_" + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper(): number
-    for name, number in STATUSES.items()
-}
+from perdure.visibility.vocabulary import Vocabulary
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _RFC3339 = re.compile(
@@ -59,10 +43,10 @@ class BadExpression(InvalidArgument):
         super().__init__(f"invalid query: invalid expression: {problem}")
 
 
-def convert(attribute: str, value_type: int, value: Scalar, text: str) -> Scalar:
-    """The value to compare with. `text` is the literal as written. Raises BadExpression."""
+def convert(name: str, attribute: str, value_type: int, value: Scalar, text: str, vocabulary: Vocabulary) -> Scalar:
+    """The value to compare with. `name` and `text` are attribute and literal as written. Raises BadExpression."""
     if attribute == "ExecutionStatus":
-        return _status(value, text)
+        return _status(value, text, vocabulary)
     if attribute == "ExecutionDuration":
         return _microseconds(_duration(value, text))
     match value_type:
@@ -70,27 +54,27 @@ def convert(attribute: str, value_type: int, value: Scalar, text: str) -> Scalar
             return _datetime(value, text)
         case _ if value_type == TEXT:
             if not isinstance(value, str):
-                raise _unexpected(attribute, value)
+                raise _unexpected(name, value)
             if not tokens(value):
                 raise BadExpression(f"unexpected value for Text type search attribute (no tokens found in '{value}')")
             return value
         case _ if value_type in (KEYWORD, KEYWORD_LIST):
             if isinstance(value, bool):
-                raise _unexpected(attribute, value)
+                raise _unexpected(name, value)
             return value if isinstance(value, str) else text
         case _ if value_type in (INT, DOUBLE):
             if isinstance(value, bool):
-                raise _unexpected(attribute, value)
+                raise _unexpected(name, value)
             return _number(value)
         case _ if value_type == BOOL:
             return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
         case _:
-            raise _unexpected(attribute, value)
+            raise _unexpected(name, value)
 
 
-def _unexpected(attribute: str, value: Scalar) -> BadExpression:
+def _unexpected(name: str, value: Scalar) -> BadExpression:
     kind = {str: "string", bool: "bool", int: "int64", float: "float64"}[type(value)]
-    return BadExpression(f"unexpected value type {kind} for search attribute {attribute}")
+    return BadExpression(f"unexpected value type {kind} for search attribute {name}")
 
 
 def _number(value: str | int | float) -> Scalar:
@@ -100,9 +84,9 @@ def _number(value: str | int | float) -> Scalar:
     return as_number(value) if _NUMBER.fullmatch(value) else value
 
 
-def _status(value: Scalar, text: str) -> int:
-    number = STATUSES.get(value) or _SCREAMING.get(value) if isinstance(value, str) else value
-    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= len(STATUSES):
+def _status(value: Scalar, text: str, vocabulary: Vocabulary) -> int:
+    number = vocabulary.status(value) if isinstance(value, str) else value
+    if isinstance(number, bool) or not isinstance(number, int) or number not in vocabulary.status_names:
         raise BadExpression(f"invalid ExecutionStatus value '{value if isinstance(value, str) else text}'")
     return number
 

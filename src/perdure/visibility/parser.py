@@ -8,21 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from perdure.errors import InvalidArgument
-from perdure.visibility.attributes import (
-    BOOL,
-    KEYWORD,
-    KEYWORD_LIST,
-    SCHEDULE_ID,
-    SCHEDULE_PREFIX,
-    TEXT,
-    TYPE_NAMES,
-    resolve,
-)
+from perdure.visibility.attributes import BOOL, KEYWORD, KEYWORD_LIST, TEXT, TYPE_NAMES
 from perdure.visibility.literals import BadExpression, convert
 from perdure.visibility.query import And, Between, Compare, Condition, In, IsNull, Not, Or, Query, Scalar
 from perdure.visibility.syntax import Expression, Function, Junction, Literal, Name, Negation, Operand, Predicate, read
-
-EVERYTHING = Query(None, {})
+from perdure.visibility.vocabulary import WORKFLOWS, Vocabulary
 
 MAX_DEPTH = 100
 """Parentheses and NOTs within each other."""
@@ -32,33 +22,42 @@ _SUPPORTED = {TEXT: ("=", "!=", "<>"), KEYWORD_LIST: ("=", "!=", "<>", "in", "no
 """Types that not every operator fits."""
 
 
-def parse(text: str, custom: Mapping[str, int], *, counting: bool = False) -> Query:
+def parse(text: str, custom: Mapping[str, int], vocabulary: Vocabulary = WORKFLOWS, *, counting: bool = False) -> Query:
     """`custom` gives the namespace's own attributes: name to number of IndexedValueType. GROUP BY is for counting only.
 
     Raises InvalidArgument for anything outside of the language.
     """
+    query = _parsed(text, custom, vocabulary, counting)
+    return query if vocabulary.only is None else query.narrowed(vocabulary.only, {"ExecutionStatus": KEYWORD})
+
+
+def _parsed(text: str, custom: Mapping[str, int], vocabulary: Vocabulary, counting: bool) -> Query:
+    types: dict[str, int] = {}
     if not text or text.isspace():
-        return EVERYTHING
+        return Query(None, types, division=vocabulary.division)
     written = read(text)
     for clause in written.clauses:
         raise _not_supported(f"'{clause}' clause")
-    group_by = _group(written.group_by, counting)
-    types: dict[str, int] = {}
-    if written.condition is None:
-        return Query(None, types, group_by)
-    return Query(_Meaning(custom, types).of(written.condition, 0), types, group_by)
+    group_by = _group(written.group_by, custom, vocabulary, counting)
+    if group_by:
+        types[group_by] = KEYWORD
+    condition = None
+    if written.condition is not None:
+        condition = _Meaning(custom, vocabulary, types).of(written.condition, 0)
+    return Query(condition, types, group_by, vocabulary.division)
 
 
-def _group(operands: tuple[Operand, ...], counting: bool) -> str:
+def _group(operands: tuple[Operand, ...], custom: Mapping[str, int], vocabulary: Vocabulary, counting: bool) -> str:
     if not operands:
         return ""
-    if not counting:
+    if not counting or not vocabulary.groups:
         raise _not_supported("'GROUP BY' clause")
     if len(operands) > 1:
         raise _not_supported("'GROUP BY' clause supports only a single field")
-    if operands[0] != Name("ExecutionStatus"):
+    found = vocabulary.resolve(operands[0].text, custom) if isinstance(operands[0], Name) else None
+    if found is None or found[0] not in vocabulary.groups:
         raise _not_supported("'GROUP BY' clause is only supported for ExecutionStatus")
-    return "ExecutionStatus"
+    return found[0]
 
 
 def _not_supported(what: str) -> InvalidArgument:
@@ -68,8 +67,9 @@ def _not_supported(what: str) -> InvalidArgument:
 class _Meaning:
     """Gives meaning to what was written, and collects the types of the attributes named."""
 
-    def __init__(self, custom: Mapping[str, int], types: dict[str, int]) -> None:
+    def __init__(self, custom: Mapping[str, int], vocabulary: Vocabulary, types: dict[str, int]) -> None:
         self._custom = custom
+        self._vocabulary = vocabulary
         self._types = types
 
     def of(self, expression: Expression, depth: int) -> Condition:
@@ -88,7 +88,7 @@ class _Meaning:
         op = written.op
         if not op:
             raise BadExpression("incomplete expression")
-        attribute, value_type, prefix = self._attribute(written.left)
+        name, attribute, value_type = self._attribute(written.left)
         if op.startswith("is"):
             if written.right[0].text != "null":
                 raise BadExpression("'IS' operator can only be used with 'NULL' or 'NOT NULL'")
@@ -98,9 +98,9 @@ class _Meaning:
             raise BadExpression(f"invalid operator '{op}' in `{written.text}`")
         self._check(written, attribute, value_type)
         if bare == "starts_with":
-            condition: Condition = Compare(attribute, "STARTS_WITH", prefix + _prefix_literal(written.right[0]))
+            condition: Condition = Compare(attribute, "STARTS_WITH", _prefix_literal(written.right[0]))
         else:
-            values = [self._value(operand, attribute, value_type, prefix) for operand in written.right]
+            values = [self._value(operand, name, attribute, value_type) for operand in written.right]
             if bare == "in":
                 condition = In(attribute, tuple(values))
             elif bare == "between":
@@ -109,20 +109,26 @@ class _Meaning:
                 condition = Compare(attribute, _COMPARISONS[op], values[0])
         return condition if bare == op else Not(condition)
 
-    def _attribute(self, operand: Operand) -> tuple[str, int, str]:
-        """Name, type, and what is put before its values."""
+    def _attribute(self, operand: Operand) -> tuple[str, str, int]:
+        """The name as written, the row's attribute, its type."""
         if isinstance(operand, Function):
             raise _not_supported("function expression")
         if isinstance(operand, Literal):
             raise BadExpression(f"left side of comparison must be a column name (got: {operand.text})")
-        if operand.text == SCHEDULE_ID and SCHEDULE_ID not in self._custom:
-            self._types["WorkflowId"] = KEYWORD
-            return "WorkflowId", KEYWORD, SCHEDULE_PREFIX
-        if (found := resolve(operand.text, self._custom)) is None:
-            raise BadExpression(f"column name '{operand.text}' is not a valid search attribute")
+        name = operand.text
+        if (found := self._vocabulary.resolve(name, self._custom)) is None:
+            raise self._unknown(name)
         attribute, value_type = found
         self._types[attribute] = value_type
-        return attribute, value_type, ""
+        return name, attribute, value_type
+
+    def _unknown(self, name: str) -> InvalidArgument:
+        vocabulary = self._vocabulary
+        if vocabulary.refusal and WORKFLOWS.resolve(name, {}) is not None:
+            return InvalidArgument(vocabulary.refusal.format(name=name))
+        nearest = vocabulary.nearest(name, self._custom)
+        hint = f" (did you mean '{nearest}'?)" if nearest else ""
+        return BadExpression(f"column name '{name}' is not a valid search attribute{hint}")
 
     def _check(self, written: Predicate, attribute: str, value_type: int) -> None:
         op, kind = written.op, TYPE_NAMES[value_type]
@@ -135,7 +141,7 @@ class _Meaning:
         elif op not in _SUPPORTED.get(value_type, (op,)):
             raise _unfit(op, kind, written)
 
-    def _value(self, operand: Operand, attribute: str, value_type: int, prefix: str) -> Scalar:
+    def _value(self, operand: Operand, name: str, attribute: str, value_type: int) -> Scalar:
         match operand:
             case Name(text):
                 raise _not_supported(
@@ -144,11 +150,10 @@ class _Meaning:
             case Function():
                 raise _not_supported("function expression")
             case Literal(None, text):
-                raise BadExpression(f"unexpected value {text} for search attribute {attribute} (did you mean IS NULL?)")
+                raise BadExpression(f"unexpected value {text} for search attribute {name} (did you mean IS NULL?)")
             case Literal(value, text):
                 assert value is not None
-                converted = convert(attribute, value_type, value, text)
-                return f"{prefix}{converted}" if prefix else converted
+                return convert(name, attribute, value_type, value, text, self._vocabulary)
 
 
 def _unfit(op: str, kind: str, written: Predicate) -> BadExpression:

@@ -57,8 +57,17 @@ Condition = Compare | In | Between | IsNull | Not | And | Or
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A parsed filter. `types` gives the IndexedValueType number of each attribute that `condition` names."""
+    """A parsed filter. `types` gives the IndexedValueType number of each attribute that it names.
+
+    Rows of `division` alone are seen (empty: users' workflows), unless TemporalNamespaceDivision is among the `types`.
+    """
 
     condition: Condition | None
     types: dict[str, int]
     group_by: str = ""
+    division: str = ""
+
+    def narrowed(self, condition: Condition, types: dict[str, int]) -> Query:
+        """The same, for rows that meet `condition` besides."""
+        both = condition if self.condition is None else And((condition, self.condition))
+        return Query(both, {**self.types, **types}, self.group_by, self.division)

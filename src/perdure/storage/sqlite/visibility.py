@@ -46,6 +46,8 @@ COLUMNS = {
     "RootWorkflowId": "coalesce(e.root_workflow_id, e.workflow_id)",
     "RootRunId": "e.root_run_id",
     "TemporalNamespaceDivision": "e.division",
+    # Users cannot have an attribute of this name: it begins with Temporal.
+    "TemporalScheduleId": "iif(e.division = 'TemporalScheduler', e.workflow_id, null)",
 }
 """Attributes with a column of their own; all others are rows of `search_values`."""
 
@@ -72,13 +74,13 @@ UNSET = "not exists (select 1 from search_values v where v.run_no = e.run_no and
 
 
 def compile_filter(query: Query) -> Sql:
-    """The whole filter; without a mention of TemporalNamespaceDivision it sees users' workflows only."""
-    if query.condition is None:
-        return "e.division is null", []
-    sql, parameters = compile_condition(query.condition, query.types)
+    """The whole filter; without a mention of TemporalNamespaceDivision it sees one division only."""
+    parts: list[Sql] = []
     if "TemporalNamespaceDivision" not in query.types:
-        sql = f"e.division is null and {sql}"
-    return sql, parameters
+        parts.append(("e.division = ?", [query.division]) if query.division else ("e.division is null", []))
+    if query.condition is not None:
+        parts.append(compile_condition(query.condition, query.types))
+    return " and ".join(sql for sql, _ in parts) or "true", [value for _, values in parts for value in values]
 
 
 def compile_condition(condition: Condition, types: dict[str, int], negated: bool = False, depth: int = 0) -> Sql:
