@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from perdure.api.activities import ActivityHandlers
 from perdure.api.history import HistoryHandlers
@@ -20,17 +20,20 @@ if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
 
 
+HANDLERS: Final = (
+    SystemHandlers,
+    NamespaceHandlers,
+    WorkflowHandlers,
+    HistoryHandlers,
+    WorkflowTaskHandlers,
+    ActivityHandlers,
+    QueryHandlers,
+    VisibilityHandlers,
+    TaskQueueHandlers,
+    WorkerHandlers,
+    OperatorHandlers,
+)
+
+
 def all_handlers(runtime: Runtime) -> list[object]:
-    return [
-        SystemHandlers(runtime),
-        NamespaceHandlers(runtime),
-        WorkflowHandlers(runtime),
-        HistoryHandlers(runtime),
-        WorkflowTaskHandlers(runtime),
-        ActivityHandlers(runtime),
-        QueryHandlers(runtime),
-        VisibilityHandlers(runtime),
-        TaskQueueHandlers(runtime),
-        WorkerHandlers(runtime),
-        OperatorHandlers(runtime),
-    ]
+    return [handlers(runtime) for handlers in HANDLERS]

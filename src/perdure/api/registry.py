@@ -8,7 +8,7 @@ by name, in the wording that SDKs look for when they decide that a server is mer
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -77,6 +77,16 @@ def build_methods(handler_objects: Sequence[object]) -> dict[str, Method]:
         strangers = ", ".join(f"{rpc} of {service}" for service, rpc in handlers)
         raise TypeError(f"handlers that are no RPC: {strangers}")
     return methods
+
+
+def served_rpcs(handler_kinds: Iterable[type]) -> frozenset[tuple[str, str]]:
+    """(service, RPC) of all that these classes answer, known without a server to run them."""
+    return frozenset(
+        (getattr(kind, "service", WORKFLOW_SERVICE), name)
+        for kind in handler_kinds
+        for name in dir(kind)
+        if name[0].isupper() and callable(getattr(kind, name))
+    )
 
 
 def unknown_method(path: str) -> str:
