@@ -7,13 +7,9 @@ events, what was buffered, [Scheduled [, Started] of the next task].
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final
 
-from temporalio.api.common.v1 import Payload
-from temporalio.api.workflow.v1 import ResetPoints
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
 from perdure.engine import chains
@@ -22,9 +18,10 @@ from perdure.engine.bad_command import BadCommand
 from perdure.engine.commands import check_sequence, run_commands
 from perdure.engine.failing import REPORTED_PROBLEMS, fail_for_bad_command, write_timeout
 from perdure.engine.state import WorkflowTask
-from perdure.engine.times import MAX_DURATION, duration_us, set_timestamp
+from perdure.engine.times import MAX_DURATION, duration_us
 from perdure.engine.tokens import TaskToken
 from perdure.engine.turn import Turn
+from perdure.engine.worker_marks import BUILD_IDS, note_build_id, note_reset_point
 from perdure.engine.workflow_tasks import (
     Poller,
     StartedWorkflowTask,
@@ -38,10 +35,8 @@ from perdure.enums import EventType, WorkerVersioningMode, WorkflowTaskFailedCau
 from perdure.errors import FailedPrecondition, InvalidArgument, NotFound, PerdureError
 
 INLINE_REQUEST: Final = "request-from-RespondWorkflowTaskCompleted"
-BUILD_IDS: Final = "BuildIds"
 _UNHANDLED: Final = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
 _VERSIONED: Final = WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED
-_RESET_POINTS_KEPT: Final = 20
 
 
 @dataclass(slots=True)
@@ -176,50 +171,8 @@ def _note_worker(turn: Turn, request: RespondWorkflowTaskCompletedRequest, compl
     else:
         changed = False
     if changed or BUILD_IDS not in run.search_attributes:
-        _note_build_id(turn, "" if stamp.use_versioning else stamp.build_id)
+        note_build_id(run, "" if stamp.use_versioning else stamp.build_id)
     if run.search_attributes.pop(REPORTED_PROBLEMS, None) is not None:
         run.changes.visibility = True
-    _note_reset_point(turn, request, completed_event_id)
-
-
-def _note_build_id(turn: Turn, build_id: str) -> None:
-    run = turn.run
-    known = run.search_attributes.get(BUILD_IDS)
-    now = _with_build_id(known, build_id)
-    if now != known:
-        run.search_attributes[BUILD_IDS] = now
-        run.changes.visibility = True
-
-
-@lru_cache(256)
-def _with_build_id(known: bytes | None, build_id: str) -> bytes:
-    """The BuildIds attribute, a serialised Payload, with one more build."""
-    before: list[str] = json.loads(Payload.FromString(known).data) if known is not None else ["unversioned"]
-    now = list(before)
-    if build_id and f"unversioned:{build_id}" not in now:
-        now.append(f"unversioned:{build_id}")
-    if known is not None and now == before:
-        return known
-    value = Payload()
-    value.metadata["encoding"] = b"json/plain"
-    value.metadata["type"] = b"KeywordList"
-    value.data = json.dumps(now, separators=(",", ":")).encode()
-    return value.SerializeToString(deterministic=True)
-
-
-def _note_reset_point(turn: Turn, request: RespondWorkflowTaskCompletedRequest, completed_event_id: int) -> None:
-    run = turn.run
-    build_id = request.worker_version_stamp.build_id or request.deployment_options.build_id
-    points = ResetPoints.FromString(run.reset_points)
-    for known in points.points:
-        if known.binary_checksum == request.binary_checksum and known.build_id == build_id:
-            return
-    point = points.points.add()
-    point.binary_checksum = request.binary_checksum
-    point.build_id = build_id
-    point.run_id = run.run_id
-    point.first_workflow_task_completed_id = completed_event_id
-    set_timestamp(point.create_time, turn.now)
-    point.resettable = not (run.children or run.signals or run.cancels)
-    del points.points[:-_RESET_POINTS_KEPT]
-    run.reset_points = points.SerializeToString(deterministic=True)
+    build_id = stamp.build_id or request.deployment_options.build_id
+    note_reset_point(run, request.binary_checksum, build_id, completed_event_id, turn.now)
