@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format check conformance bench soak clean
+.PHONY: help demo test lint format check conformance interop bench soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ check: lint test ## what continuous integration runs
 
 conformance: $(READY) ## the recorded scenarios alone
 	$(BIN)/python -m pytest tests/conformance
+
+interop: $(READY) ## other languages' SDKs: all, or LANGUAGES="go typescript"
+	$(BIN)/python -m tests.interop $(LANGUAGES)
 
 bench: $(READY) ## the figures of benchmarks/README.md, as JSON (about six minutes)
 	$(BIN)/python -m benchmarks

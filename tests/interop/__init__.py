@@ -1,0 +1,1 @@
+"""Other languages' official SDKs against Perdure: `python -m tests.interop [go] [java] [typescript]`."""
