@@ -16,6 +16,8 @@ import grpc.aio
 import pytest
 import temporalio.api.operatorservice.v1 as op
 import temporalio.api.workflowservice.v1 as ws
+from google.protobuf.field_mask_pb2 import FieldMask
+from temporalio.api.activity.v1 import ActivityOptions
 from temporalio.api.common.v1 import Link, Memo, Payload, RetryPolicy
 from temporalio.api.enums.v1 import EventType, ParentClosePolicy
 from temporalio.api.worker.v1 import WorkerHeartbeat
@@ -72,7 +74,7 @@ GAPS: dict[str, str] = {
     "Register/Update/Deprecate/ListNamespaces": "test_namespaces_are_registered_updated_listed_and_deprecated",
     "GetClusterInfo, GetSearchAttributes, DescribeTaskQueue": "test_cluster_search_attributes_and_queues_are_described",
     "ListTaskQueuePartitions, UpdateTaskQueueConfig": NotYet("partitions and queue settings are not there yet"),
-    "Pause/Unpause/ResetActivity, UpdateActivityOptions": OPERATOR_COMMANDS,
+    "Pause/Unpause/ResetActivity, UpdateActivityOptions": "test_a_paused_activity_holds_no_time_and_goes_on_when_told",
     "standalone activities": STANDALONE,
     "standalone Nexus operations": NEXUS,
     "batch operations": BATCHES,
@@ -849,3 +851,25 @@ async def test_closed_workflows_leave_memory(monkeypatch: pytest.MonkeyPatch) ->
         assert server.skipper is not None
         assert len(server.skipper._runtime.executions) == 0
         assert (await api.describe()).workflow_execution_info.status == 2
+
+
+async def test_a_paused_activity_holds_no_time_and_goes_on_when_told(api: Api, clock: Clock) -> None:
+    before = await clock.now()
+    await api.start()
+    await api.step(schedule_activity(), start_timer(seconds=3600))
+    charge = {"namespace": NAMESPACE, "execution": execution(), "id": "charge"}
+
+    await api.PauseActivity(ws.PauseActivityRequest(**charge))
+    await api.poll()  # the timer fired
+    assert await clock.now() - before == about(HOUR)
+
+    await api.UpdateActivityOptions(
+        ws.UpdateActivityOptionsRequest(
+            **charge,
+            activity_options=ActivityOptions(start_to_close_timeout=duration(DAY)),
+            update_mask=FieldMask(paths=["start_to_close_timeout"]),
+        )
+    )
+    await api.ResetActivity(ws.ResetActivityRequest(**charge, keep_paused=True))
+    await api.UnpauseActivity(ws.UnpauseActivityRequest(**charge))
+    assert (await api.poll_activity()).attempt == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from perdure.api.activities import ActivityHandlers
+from perdure.api.activity_operations import ActivityOperationHandlers
 from perdure.api.history import HistoryHandlers
 from perdure.api.namespaces import NamespaceHandlers
 from perdure.api.operator import OperatorHandlers
@@ -27,6 +28,7 @@ HANDLERS: Final = (
     HistoryHandlers,
     WorkflowTaskHandlers,
     ActivityHandlers,
+    ActivityOperationHandlers,
     QueryHandlers,
     VisibilityHandlers,
     TaskQueueHandlers,

@@ -26,6 +26,7 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.engine import failures
 from perdure.engine.activity_commands import fixed_answer
 from perdure.engine.apply import remove_activity
+from perdure.engine.pause_info import note_pauses
 from perdure.engine.stale import Stale
 from perdure.engine.state import ACTIVITY, Activity, Run
 from perdure.engine.times import set_timestamp
@@ -74,7 +75,7 @@ def start_activity_task(turn: Turn, scheduled_event_id: int, stamp: int, poller:
     activity = run.activities.get(scheduled_event_id)
     if activity is None or not run.running or activity.stamp != stamp or activity.started_at or activity.paused:
         raise Stale
-    fixed = activity.answer or fixed_answer(run, turn.stored_event(scheduled_event_id))
+    fixed = activity.answer or fixed_answer(run, turn.stored_event(scheduled_event_id), activity.retry_policy)
     activity = activity.replace(
         started_at=turn.now,
         started_identity=poller.identity,
@@ -129,13 +130,7 @@ def reissue_activity_task(turn: Turn, token: TaskToken) -> bool:
     started. False when the token is not the current one."""
     run = turn.run
     activity = run.activities.get(token.scheduled_event_id)
-    if (
-        activity is None
-        or not run.running
-        or not activity.started_at
-        or activity.stamp != token.stamp
-        or activity.attempt != token.attempt
-    ):
+    if activity is None or not run.running or not activity.started_at or activity.stamp != token.stamp:
         return False
     activity = activity.replace(
         started_at=0, started_identity="", request_id="", worker_version=b"", stamp=turn.next_stamp(), offered=True
@@ -174,7 +169,8 @@ def find(turn: Turn, which: Which, *, started: bool = True) -> Activity:
         activity = run.activities[scheduled_event_id]
     else:
         found = run.activities.get(which.scheduled_event_id)
-        if found is None or found.attempt != which.attempt or found.stamp != which.stamp:
+        # The stamp alone tells the attempt: a reset counts attempts anew while one runs.
+        if found is None or found.stamp != which.stamp:
             raise NotFound(_NOT_FOUND)
         activity = found
     if started and not activity.started_at:
@@ -198,7 +194,7 @@ def record_heartbeat(
     if request.identity:
         activity.last_worker_identity = request.identity
     _put(turn, activity)
-    return Heartbeat(activity.cancel_requested, activity.paused)
+    return Heartbeat(activity.cancel_requested, activity.paused, activity.reset)
 
 
 def complete_activity(
@@ -307,4 +303,6 @@ def close(turn: Turn, activity: Activity, event: HistoryEvent) -> None:
         turn.buffer(started)
     turn.buffer(event)
     remove_activity(turn.run, activity.scheduled_event_id)
+    if activity.paused:
+        note_pauses(turn)
     schedule_workflow_task(turn)

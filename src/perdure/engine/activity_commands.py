@@ -13,6 +13,7 @@ from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse
 from perdure.engine.apply import remove_activity
 from perdure.engine.bad_command import BadCommand
 from perdure.engine.completion import Completion, attributes_missing
+from perdure.engine.pause_info import note_pauses
 from perdure.engine.state import ACTIVITY, Run
 from perdure.engine.times import set_duration, valid_duration
 from perdure.engine.turn import Turn
@@ -36,7 +37,7 @@ _BAD_CANCEL: Final = int(_C.WORKFLOW_TASK_FAILED_CAUSE_BAD_REQUEST_CANCEL_ACTIVI
 _DUPLICATE: Final = int(_C.WORKFLOW_TASK_FAILED_CAUSE_SCHEDULE_ACTIVITY_DUPLICATE_ID)
 _TOO_MANY: Final = int(_C.WORKFLOW_TASK_FAILED_CAUSE_PENDING_ACTIVITIES_LIMIT_EXCEEDED)
 _NORMAL: Final = TaskQueueKind.TASK_QUEUE_KIND_NORMAL
-_TIMEOUTS: Final = (
+TIMEOUTS: Final = (
     ("ScheduleToCloseTimeout", "schedule_to_close_timeout"),
     ("ScheduleToStartTimeout", "schedule_to_start_timeout"),
     ("StartToCloseTimeout", "start_to_close_timeout"),
@@ -130,7 +131,7 @@ def _validate(turn: Turn, wanted: ScheduleActivityTaskCommandAttributes) -> tupl
                 validate_priority(wanted.priority)
             except InvalidArgument as error:
                 raise InvalidArgument(f"invalid priorities: {error.message}") from error
-        given = [_timeout(name, getattr(wanted, attribute)) for name, attribute in _TIMEOUTS]
+        given = [valid_timeout(name, getattr(wanted, attribute)) for name, attribute in TIMEOUTS]
         schedule_to_close, schedule_to_start, start_to_close, heartbeat = given
         if not schedule_to_close and not start_to_close:
             raise InvalidArgument(
@@ -142,7 +143,8 @@ def _validate(turn: Turn, wanted: ScheduleActivityTaskCommandAttributes) -> tupl
     return normalised(schedule_to_close, schedule_to_start, start_to_close, heartbeat, turn.run.run_timeout)
 
 
-def _timeout(name: str, value: Duration) -> int:
+def valid_timeout(name: str, value: Duration) -> int:
+    """Microseconds. Raises InvalidArgument that names the timeout."""
     try:
         return valid_duration(value)
     except InvalidArgument as error:
@@ -167,10 +169,11 @@ def normalised(
     return schedule_to_close, schedule_to_start, start_to_close, min(heartbeat, start_to_close)
 
 
-def fixed_answer(run: Run, scheduled: HistoryEvent) -> bytes:
+def fixed_answer(run: Run, scheduled: HistoryEvent, retry_policy: bytes = b"") -> bytes:
     """The serialised part of an activity task's poll answer that is the same for all attempts.
 
     The timeouts are those of the Scheduled event, as in the reference, even when the options were updated since.
+    `retry_policy`: the serialised one in force, when it is not that event's.
     """
     source = scheduled.activity_task_scheduled_event_attributes
     answer = PollActivityTaskQueueResponse()
@@ -188,7 +191,10 @@ def fixed_answer(run: Run, scheduled: HistoryEvent) -> bytes:
     answer.schedule_to_close_timeout.CopyFrom(source.schedule_to_close_timeout)
     answer.start_to_close_timeout.CopyFrom(source.start_to_close_timeout)
     answer.heartbeat_timeout.CopyFrom(source.heartbeat_timeout)
-    answer.retry_policy.CopyFrom(source.retry_policy)
+    if retry_policy:
+        answer.retry_policy.ParseFromString(retry_policy)
+    else:
+        answer.retry_policy.CopyFrom(source.retry_policy)
     if run.priority or source.HasField("priority"):
         answer.priority.CopyFrom(merged_priority(run.priority, source.priority))
     return answer.SerializeToString(deterministic=True)
@@ -232,6 +238,8 @@ def request_cancel_activity(completion: Completion, command: Command) -> None:
     turn.buffer(canceled)
     remove_activity(turn.run, scheduled_event_id)
     turn.dirty(ACTIVITY, scheduled_event_id)
+    if activity.paused:
+        note_pauses(turn)
     for waiting in (completion.offers, completion.eager):
         if scheduled_event_id in waiting:
             waiting.remove(scheduled_event_id)

@@ -23,10 +23,9 @@ def retry(turn: Turn, activity: Activity, failure: Failure | None, *, completed_
     if failure is not None:
         limited = failures.fitting(failure, turn.limits.activity_failure_kept, non_retryable=False)
         kept = limited.SerializeToString(deterministic=True)
-    due = turn.now + delay
     activity = activity.replace(
-        attempt=activity.attempt + 1,
-        attempt_scheduled_at=due,
+        attempt=1 if activity.reset else activity.attempt + 1,
+        attempt_scheduled_at=activity.attempt_scheduled_at if activity.paused else turn.now + delay,
         started_at=0,
         started_identity="",
         request_id="",
@@ -34,7 +33,12 @@ def retry(turn: Turn, activity: Activity, failure: Failure | None, *, completed_
         last_failure=kept,
         stamp=turn.next_stamp(),
         offered=False,
+        reset=False,
     )
+    if activity.reset_heartbeat:
+        activity.reset_heartbeat = False
+        activity.heartbeat_details = b""
+        activity.heartbeat_at = 0
     if completed_at:
         activity.last_attempt_completed_at = completed_at
     turn.run.activities[activity.scheduled_event_id] = activity
@@ -55,7 +59,9 @@ def evaluate(turn: Turn, activity: Activity, failure: Failure | None) -> tuple[i
     policy = RetryPolicy.FromString(activity.retry_policy)
     if not failures.is_retryable(failure, policy.non_retryable_error_types):
         return failures.NON_RETRYABLE, 0
-    if policy.maximum_attempts > 0 and activity.attempt >= policy.maximum_attempts:
+    if activity.paused:
+        return failures.IN_PROGRESS, 0
+    if policy.maximum_attempts > 0 and not activity.reset and activity.attempt >= policy.maximum_attempts:
         return failures.MAXIMUM_ATTEMPTS, 0
     delay = failures.asked_delay(failure)
     if delay is None:

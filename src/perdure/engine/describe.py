@@ -6,6 +6,7 @@ from temporalio.api.common.v1 import RetryPolicy
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
+from perdure.engine.activity_options import fill_options
 from perdure.engine.failures import next_delay
 from perdure.engine.state import Activity, Run
 from perdure.engine.times import set_duration, set_timestamp
@@ -122,7 +123,7 @@ def _activity(activity: Activity, info: PendingActivityInfo, now: int) -> None:
         info.last_worker_identity = activity.started_identity
     else:
         info.last_worker_identity = activity.last_worker_identity
-        if activity.attempt_scheduled_at > now:
+        if activity.attempt_scheduled_at > now and not activity.paused:
             set_timestamp(info.next_attempt_schedule_time, activity.attempt_scheduled_at)
             set_duration(info.current_retry_interval, activity.attempt_scheduled_at - now)
         else:  # also of an activity that waits for its first attempt (recorded: describe_running)
@@ -135,17 +136,12 @@ def _activity(activity: Activity, info: PendingActivityInfo, now: int) -> None:
     if activity.last_attempt_completed_at:
         set_timestamp(info.last_attempt_complete_time, activity.last_attempt_completed_at)
     info.paused = activity.paused
+    if activity.pause_info:
+        info.pause_info.MergeFromString(activity.pause_info)
     if activity.priority or activity.fairness_key:
         info.priority.priority_key = activity.priority
         info.priority.fairness_key = activity.fairness_key
-    options = info.activity_options
-    options.task_queue.name = activity.queue
-    options.task_queue.normal_name = activity.queue
-    set_duration(options.schedule_to_close_timeout, activity.schedule_to_close)
-    set_duration(options.schedule_to_start_timeout, activity.schedule_to_start)
-    set_duration(options.start_to_close_timeout, activity.start_to_close)
-    set_duration(options.heartbeat_timeout, activity.heartbeat_timeout)
-    options.retry_policy.CopyFrom(policy)
+    fill_options(activity, info.activity_options)
 
 
 def _workflow_task(run: Run, response: DescribeWorkflowExecutionResponse) -> None:

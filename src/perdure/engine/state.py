@@ -189,6 +189,13 @@ class Activity(Fields):
     paused: bool
     offered: bool
     """The task of this attempt was given to matching (False while it backs off)."""
+    pause_info: bytes
+    """Serialised PendingActivityInfo.PauseInfo."""
+    pause_request_id: str
+    reset: bool
+    """It was reset while an attempt ran: the next one is the first."""
+    reset_heartbeat: bool
+    """The next attempt starts without heartbeat details."""
 
     __slots__ = (
         "scheduled_event_id",
@@ -220,6 +227,10 @@ class Activity(Fields):
         "worker_version",
         "paused",
         "offered",
+        "pause_info",
+        "pause_request_id",
+        "reset",
+        "reset_heartbeat",
     )
     DEFAULTS = {
         "activity_id": "",
@@ -237,6 +248,10 @@ class Activity(Fields):
         "worker_version": b"",
         "paused": False,
         "offered": False,
+        "pause_info": b"",
+        "pause_request_id": "",
+        "reset": False,
+        "reset_heartbeat": False,
         "attempt": 1,
     }
 

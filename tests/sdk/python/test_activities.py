@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from temporalio import activity, workflow
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType, PendingActivityState
+from temporalio.api.workflowservice.v1 import PauseActivityRequest, ResetActivityRequest, UnpauseActivityRequest
 from temporalio.client import AsyncActivityCancelledError, AsyncActivityHandle, Client, WorkflowFailureError
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import (
@@ -465,3 +467,44 @@ async def test_a_long_local_activity_keeps_its_workflow_task_alive(client: Clien
 async def test_an_activity_runs_the_same_whether_it_started_eagerly_or_not(client: Client, disabled: bool) -> None:
     async with working(client, [Asking], ACTIVITIES, disable_eager_activity_execution=disabled) as queue:
         assert await ask(client, queue, Ask("greet", "Ann")) == "Hello, Ann!"
+
+
+@activity.defn
+async def beating_until_told(_: Any) -> str:
+    """Beats until the server says stop, then tells why it was to stop."""
+    try:
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(0.05)
+    except asyncio.CancelledError:
+        details = activity.cancellation_details()
+        assert details is not None
+        if details.paused:
+            raise ApplicationError("paused") from None
+        return f"reset={details.reset}"
+
+
+async def test_an_activity_is_paused_unpaused_and_reset(client: Client) -> None:
+    """Its worker hears of each by a heartbeat, as a cancellation that says why."""
+    async with working(client, [Asking], [beating_until_told]) as task_queue:
+        handle = await client.start_workflow(
+            Asking.run, Ask("beating_until_told", heartbeat=5), id=unique("paused"), task_queue=task_queue
+        )
+        the = {"namespace": client.namespace, "execution": WorkflowExecution(workflow_id=handle.id)}
+
+        async def shown(state: str) -> Any:
+            while True:
+                for pending in (await handle.describe()).raw_description.pending_activities:
+                    if PendingActivityState.Name(pending.state).endswith("STATE_" + state):
+                        return pending
+                await asyncio.sleep(0.02)
+
+        await shown("STARTED")
+        await client.workflow_service.pause_activity(PauseActivityRequest(**the, type="beating_until_told"))
+        assert (await shown("PAUSED")).last_failure.message == "paused"
+
+        await client.workflow_service.unpause_activity(UnpauseActivityRequest(**the, unpause_all=True))
+        await shown("STARTED")
+        await client.workflow_service.reset_activity(ResetActivityRequest(**the, match_all=True))
+
+        assert await handle.result() == "reset=True"
