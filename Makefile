@@ -31,7 +31,7 @@ check: lint test ## what continuous integration runs
 conformance: $(READY) ## the recorded scenarios alone
 	$(BIN)/python -m pytest tests/conformance
 
-interop: $(READY) ## other languages' SDKs: all, or LANGUAGES="go typescript"
+interop: $(READY) ## other languages' SDKs: all, or LANGUAGES="go java typescript"
 	$(BIN)/python -m tests.interop $(LANGUAGES)
 
 bench: $(READY) ## the figures of benchmarks/README.md, as JSON (about six minutes)

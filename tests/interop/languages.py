@@ -60,6 +60,25 @@ class Go:
             self._program.unlink()
 
 
+class Java:
+    folder = HERE / "java"
+    oldest = (17,)
+
+    def toolchain(self) -> str:
+        if shutil.which("mvn") is None:
+            raise Missing("no Maven")
+        return _toolchain("a JDK", ("javac", "-version"), r"javac (\S+)", self.oldest)
+
+    def build(self) -> None:
+        maven = ("mvn", "--batch-mode", "--quiet", "-Dstyle.color=never", "compile", "dependency:build-classpath")
+        _do("fetching from Maven Central and building", self.folder, FETCH_SECONDS + BUILD_SECONDS, *maven)
+
+    def run(self, settings: Mapping[str, str]) -> None:
+        classpath = (self.folder / "target" / "classpath").read_text().strip()
+        settings = {**settings, "CLASSPATH": f"target/classes{os.pathsep}{classpath}"}
+        _do("stories", self.folder, RUN_SECONDS, "java", "interop.Main", settings=settings)
+
+
 class TypeScript:
     """The suite of `tests/sdk/typescript`, which pytest runs too."""
 
@@ -77,7 +96,7 @@ class TypeScript:
         _do("stories", HERE.parents[1], FETCH_SECONDS + RUN_SECONDS, *command)
 
 
-LANGUAGES: Mapping[str, Language] = {"go": Go(), "typescript": TypeScript()}
+LANGUAGES: Mapping[str, Language] = {"go": Go(), "java": Java(), "typescript": TypeScript()}
 
 
 def _version(text: str, pattern: str) -> tuple[int, ...]:
