@@ -13,6 +13,7 @@ from perdure.api.queries import QueryHandlers
 from perdure.api.system import SystemHandlers
 from perdure.api.task_queues import TaskQueueHandlers
 from perdure.api.visibility import VisibilityHandlers
+from perdure.api.worker_versioning import DeprecatedDeploymentHandlers, VersionSetHandlers, WorkerConfigHandlers
 from perdure.api.workers import WorkerHandlers
 from perdure.api.workflow_tasks import WorkflowTaskHandlers
 from perdure.api.workflows import WorkflowHandlers
@@ -33,6 +34,9 @@ HANDLERS: Final = (
     VisibilityHandlers,
     TaskQueueHandlers,
     WorkerHandlers,
+    WorkerConfigHandlers,
+    VersionSetHandlers,
+    DeprecatedDeploymentHandlers,
     OperatorHandlers,
 )
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from temporalio.api.worker.v1 import WorkerHeartbeat, WorkerListInfo
 from temporalio.api.workflowservice.v1 import (
+    CountWorkersRequest,
+    CountWorkersResponse,
     DescribeWorkerRequest,
     DescribeWorkerResponse,
     ListWorkersRequest,
@@ -17,9 +19,12 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.api.call import Call, Reply
-from perdure.enums import TaskQueueType
+from perdure.engine.times import timestamp_us
+from perdure.enums import TaskQueueType, WorkerStatus
 from perdure.errors import InvalidArgument, NotFound
+from perdure.matching.workers import Accepts
 from perdure.runtime.namespaces import Namespace
+from perdure.visibility.workers import parse_worker_filter
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
@@ -28,6 +33,14 @@ _BOTH_KINDS: Final = (
     int(TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW),
     int(TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
 )
+_SHUTDOWN: Final = int(WorkerStatus.WORKER_STATUS_SHUTDOWN)
+_STATUSES: Final = {
+    int(WorkerStatus.WORKER_STATUS_RUNNING): "Running",
+    int(WorkerStatus.WORKER_STATUS_SHUTTING_DOWN): "ShuttingDown",
+    _SHUTDOWN: "Shutdown",
+}
+SYSTEM_QUEUE: Final = "temporal-sys-per-ns-tq"
+"""Its workers serve the server itself; they are listed only when asked for."""
 
 
 class WorkerHandlers:
@@ -50,20 +63,27 @@ class WorkerHandlers:
 
     def ListWorkers(self, request: ListWorkersRequest, call: Call) -> Reply:
         namespace = self._runtime.namespaces.active(request.namespace)
-        if request.query:
-            raise InvalidArgument("filtering workers by a query is not supported yet")
+        accepts = _accepts(request)
         try:
             after = request.next_page_token.decode()
         except UnicodeDecodeError as error:
             raise InvalidArgument("invalid next_page_token") from error
         now = self._runtime.monotonic.now()
-        entries, token = self._runtime.workers.list_workers(namespace.id, now, request.page_size, after)
+        entries, token = self._runtime.workers.list_workers(namespace.id, now, request.page_size, after, accepts)
         reply = ListWorkersResponse()
         reply.next_page_token = token.encode()
         for entry in entries:
             heartbeat = reply.workers_info.add().worker_heartbeat
             heartbeat.ParseFromString(entry.heartbeat)
             _fill_compact(reply.workers.add(), heartbeat)
+        return reply
+
+    def CountWorkers(self, request: CountWorkersRequest, call: Call) -> Reply:
+        namespace = self._runtime.namespaces.active(request.namespace)
+        reply = CountWorkersResponse()
+        reply.count = self._runtime.workers.count_workers(
+            namespace.id, self._runtime.monotonic.now(), _accepts(request)
+        )
         return reply
 
     def DescribeWorker(self, request: DescribeWorkerRequest, call: Call) -> Reply:
@@ -79,8 +99,42 @@ class WorkerHandlers:
         return reply
 
     def _record(self, namespace: Namespace, heartbeat: WorkerHeartbeat) -> None:
+        workers = self._runtime.workers
+        key = heartbeat.worker_instance_key
+        if heartbeat.status == _SHUTDOWN:
+            workers.forget(namespace.id, key)
+            return
         now = self._runtime.monotonic.now()
-        self._runtime.workers.record(namespace.id, heartbeat.worker_instance_key, heartbeat.SerializeToString(), now)
+        workers.record(namespace.id, key, heartbeat.SerializeToString(), now, _known(heartbeat))
+
+
+def _accepts(request: ListWorkersRequest | CountWorkersRequest) -> Accepts | None:
+    wanted = parse_worker_filter(request.query)
+    if request.include_system_workers:
+        return wanted
+    if wanted is None:
+        return lambda known: known.get("TaskQueue") != SYSTEM_QUEUE
+    return lambda known: known.get("TaskQueue") != SYSTEM_QUEUE and wanted(known)
+
+
+def _known(heartbeat: WorkerHeartbeat) -> dict[str, str | int | float | bool]:
+    """What filters may ask of a worker: see `visibility/workers.py`."""
+    known: dict[str, str | int | float | bool] = {
+        "WorkerInstanceKey": heartbeat.worker_instance_key,
+        "WorkerIdentity": heartbeat.worker_identity,
+        "HostName": heartbeat.host_info.host_name,
+        "TaskQueue": heartbeat.task_queue,
+        "DeploymentName": heartbeat.deployment_version.deployment_name,
+        "BuildId": heartbeat.deployment_version.build_id,
+        "SdkName": heartbeat.sdk_name,
+        "SdkVersion": heartbeat.sdk_version,
+        "WorkerStatus": _STATUSES.get(heartbeat.status, ""),
+    }
+    known = {name: value for name, value in known.items() if value}
+    for name, time in (("StartTime", "start_time"), ("HeartbeatTime", "heartbeat_time")):
+        if heartbeat.HasField(time):  # type: ignore[arg-type] # one of the two above
+            known[name] = timestamp_us(getattr(heartbeat, time))
+    return known
 
 
 def _fill_compact(info: WorkerListInfo, heartbeat: WorkerHeartbeat) -> None:

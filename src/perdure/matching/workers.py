@@ -1,15 +1,15 @@
 """The workers that report heartbeats, which ListWorkers and DescribeWorker show, and those that stopped lately. In
 memory only, as in the reference.
 
-Heartbeats are serialised `temporal.api.worker.v1.WorkerHeartbeat` messages, opaque here; filters belong to the caller.
-Times are seconds of Monotonic.
+Heartbeats are serialised `temporal.api.worker.v1.WorkerHeartbeat` messages, opaque here; `known` is what filters may
+ask of them, taken out once, when they come. Times are seconds of Monotonic.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,8 +26,16 @@ STOPPED_SECONDS: Final = 300.0
 class WorkerEntry:
     worker_instance_key: str
     heartbeat: bytes
+    known: Mapping[str, str | int | float | bool]
     first_seen: float
     last_seen: float
+
+
+Accepts = Callable[[Mapping[str, str | int | float | bool]], bool]
+"""A filter: whether a worker of whom this is known is meant."""
+
+
+_NOTHING: Final[Mapping[str, str | int | float | bool]] = {}
 
 
 class WorkerRegistry:
@@ -39,20 +47,34 @@ class WorkerRegistry:
         self._entries: OrderedDict[tuple[str, str], WorkerEntry] = OrderedDict()  # by last heartbeat
         self._namespaces: dict[str, set[str]] = {}
 
-    def record(self, namespace_id: str, worker_instance_key: str, heartbeat: bytes, now: float) -> None:
+    def record(
+        self,
+        namespace_id: str,
+        worker_instance_key: str,
+        heartbeat: bytes,
+        now: float,
+        known: Mapping[str, str | int | float | bool] = _NOTHING,
+    ) -> None:
         self._expire(now)
         keys = self._namespaces.setdefault(namespace_id, set())
         keys.add(worker_instance_key)
         key = (namespace_id, worker_instance_key)
-        known = self._entries.get(key)
-        first_seen = known.first_seen if known is not None else now
-        self._entries[key] = WorkerEntry(worker_instance_key, heartbeat, first_seen, now)
+        before = self._entries.get(key)
+        first_seen = before.first_seen if before is not None else now
+        self._entries[key] = WorkerEntry(worker_instance_key, heartbeat, known, first_seen, now)
         self._entries.move_to_end(key)
         if len(self._entries) > self._limit:
             self._forget(next(iter(self._entries)))
 
+    def forget(self, namespace_id: str, worker_instance_key: str) -> None:
+        """The worker has shut down."""
+        if (namespace_id, worker_instance_key) in self._entries:
+            self._forget((namespace_id, worker_instance_key))
+        else:
+            self._namespaces.setdefault(namespace_id, set())  # it reported, all the same
+
     def list_workers(
-        self, namespace_id: str, now: float, page_size: int = 0, after: str = ""
+        self, namespace_id: str, now: float, page_size: int = 0, after: str = "", accepts: Accepts | None = None
     ) -> tuple[list[WorkerEntry], str]:
         """A page in order of instance keys, from the first one greater than `after`; `page_size` 0 means all.
 
@@ -60,10 +82,22 @@ class WorkerRegistry:
         """
         self._expire(now)
         keys = sorted(self._namespaces.get(namespace_id, ()))
-        start = bisect_right(keys, after) if after else 0
-        end = len(keys) if page_size <= 0 else start + page_size
-        page = [self._entries[namespace_id, key] for key in keys[start:end]]
-        return page, page[-1].worker_instance_key if page and end < len(keys) else ""
+        page: list[WorkerEntry] = []
+        for key in keys[bisect_right(keys, after) if after else 0 :]:
+            entry = self._entries[namespace_id, key]
+            if accepts is not None and not accepts(entry.known):
+                continue
+            if 0 < page_size <= len(page):
+                return page, page[-1].worker_instance_key
+            page.append(entry)
+        return page, ""
+
+    def count_workers(self, namespace_id: str, now: float, accepts: Accepts | None = None) -> int:
+        self._expire(now)
+        keys = self._namespaces.get(namespace_id, ())
+        if accepts is None:
+            return len(keys)
+        return sum(accepts(self._entries[namespace_id, key].known) for key in keys)
 
     def describe_worker(self, namespace_id: str, worker_instance_key: str, now: float) -> WorkerEntry | None:
         self._expire(now)

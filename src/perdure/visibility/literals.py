@@ -51,7 +51,7 @@ def convert(name: str, attribute: str, value_type: int, value: Scalar, text: str
         return _microseconds(_duration(value, text))
     match value_type:
         case _ if value_type == DATETIME:
-            return _datetime(value, text)
+            return as_datetime(value, text)
         case _ if value_type == TEXT:
             if not isinstance(value, str):
                 raise _unexpected(name, value)
@@ -91,7 +91,7 @@ def _status(value: Scalar, text: str, vocabulary: Vocabulary) -> int:
     return number
 
 
-def _datetime(value: Scalar, text: str) -> int | float:
+def as_datetime(value: Scalar, text: str) -> int | float:
     """Microseconds since 1970 UTC."""
     if isinstance(value, int) and not isinstance(value, bool):
         return _microseconds(value)
