@@ -17,6 +17,8 @@ CAPACITY = 4
 QUEUES: list[QueueKey] = [("ns", "orders", 1), ("ns", "orders", 2)]
 queues = st.sampled_from(QUEUES)
 priorities = st.integers(1, 5)
+fairness_keys = st.sampled_from(["", "ann", "bob"])
+weights = st.sampled_from([1.0, 0.5, 3.0])
 
 
 class MatchingMachine(RuleBasedStateMachine):
@@ -37,7 +39,7 @@ class MatchingMachine(RuleBasedStateMachine):
 
     def head(self, queue: QueueKey) -> Task | None:
         waiting = [task for task in self.waiting.values() if task.queue == queue]
-        return min(waiting, key=lambda task: (task.priority, task.task_no), default=None)
+        return min(waiting, key=lambda task: task.order, default=None)
 
     def line(self, queue: QueueKey) -> list[Poller]:
         return [poller for poller in self.parked if poller.queue == queue]
@@ -59,8 +61,8 @@ class MatchingMachine(RuleBasedStateMachine):
         if load is None:
             return False
         rows = sorted(
-            (task for task in self.rows.values() if task.queue == queue and (task.priority, task.task_no) > load.after),
-            key=lambda task: (task.priority, task.task_no),
+            (task for task in self.rows.values() if task.queue == queue and task.order > load.after),
+            key=lambda task: task.order,
         )
         page = [copy_of(task) for task in rows[: load.limit]]
         self.reads.append((load, page, len(rows) <= load.limit))
@@ -90,27 +92,45 @@ class MatchingMachine(RuleBasedStateMachine):
 
     # ---- what happens
 
-    @rule(queue=queues, wanted=st.lists(priorities, min_size=2, max_size=8))
-    def tasks_come(self, queue: QueueKey, wanted: list[int]) -> None:
-        for priority in wanted:
-            self.a_task_comes(queue, priority)
+    @rule(queue=queues, wanted=st.lists(st.tuples(priorities, fairness_keys, weights), min_size=2, max_size=8))
+    def tasks_come(self, queue: QueueKey, wanted: list[tuple[int, str, float]]) -> None:
+        for priority, fairness_key, weight in wanted:
+            self.a_task_comes(queue, priority, fairness_key, weight)
 
-    @rule(queue=queues, priority=priorities)
-    def a_task_comes(self, queue: QueueKey, priority: int) -> None:
+    @rule(queue=queues, priority=priorities, fairness_key=fairness_keys, weight=weights)
+    def a_task_comes(self, queue: QueueKey, priority: int, fairness_key: str, weight: float) -> None:
         self.number += 1
-        task = Task(queue, self.number, "order", "run", 5, priority=priority)
+        task = Task(
+            queue, self.number, "order", "run", 5, 1, 0, priority, fairness_key=fairness_key, fairness_weight=weight
+        )
         poller = self.matching.reserve(task, self.now)
         if poller is not None:
             assert poller is self.line(queue)[0]
             ahead = self.head(queue)
             assert ahead is None or ahead.priority > priority, "a new task overtook the backlog"
+            assert task.fairness_pass == 0
             self.parked.remove(poller)
             self.matching.confirm(poller, self.now)
             return
         assert not self.line(queue) or self.reading(queue)
+        if not self.matching.place(task, self.now):
+            self.matching.learn(task, self.passes(task), self.now)
+            assert self.matching.place(task, self.now)
+        alike = [
+            other.order
+            for other in self.waiting.values()
+            if (other.queue, other.priority, other.fairness_key) == (queue, priority, fairness_key)
+        ]
+        assert all(order < task.order for order in alike), "a key's tasks go first come, first served"
         self.waiting[task.task_no] = task
         self.added[task.task_no] = task
         self.matching.offer(task, self.now)
+
+    def passes(self, task: Task) -> tuple[int, int] | None:
+        """What a store would tell of the rows that are durable."""
+        rows = [row for row in self.rows.values() if (row.queue, row.priority) == (task.queue, task.priority)]
+        of_key = [row.fairness_pass for row in rows if row.fairness_key == task.fairness_key or not task.fairness_key]
+        return (min(row.fairness_pass for row in rows), max(of_key, default=-1)) if rows else None
 
     @rule(queue=queues, slow=st.booleans())
     def a_worker_polls(self, queue: QueueKey, slow: bool) -> None:
@@ -214,7 +234,7 @@ class MatchingMachine(RuleBasedStateMachine):
             assert self.waiting.pop(task.task_no).queue == queue
             self.delete_row(task)
         remaining = [task for task in self.waiting.values() if task.queue == queue]
-        assert all(left.after is not None and (task.priority, task.task_no) > left.after for task in remaining)
+        assert all(left.after is not None and task.order > left.after for task in remaining)
         assert not self.matching.has_recent_poller(queue, self.now, 10.0)
 
     @precondition(lambda self: self.number % 7 == 6)
@@ -279,7 +299,14 @@ class MatchingMachine(RuleBasedStateMachine):
 def copy_of(task: Task) -> Task:
     """What a read makes of a row: another object."""
     return Task(
-        task.queue, task.task_no, task.execution_id, task.run_id, task.scheduled_event_id, priority=task.priority
+        task.queue,
+        task.task_no,
+        task.execution_id,
+        task.run_id,
+        task.scheduled_event_id,
+        priority=task.priority,
+        fairness_key=task.fairness_key,
+        fairness_pass=task.fairness_pass,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from perdure.errors import InvalidArgument
-from perdure.storage.store import ItemWrite, NamespaceWrite, Refused, RunDelete, Store, VisibilityChange
+from perdure.storage.store import ItemWrite, NamespaceWrite, QueueWrite, Refused, RunDelete, Store, VisibilityChange
 from perdure.visibility.parser import parse
 from perdure.visibility.vocabulary import ACTIVITIES, SCHEDULES, WORKFLOWS, Vocabulary
 from tests.storage.rows import (
@@ -86,7 +86,7 @@ async def test_a_missed_version_refuses_the_whole_batch_and_names_the_run(store:
     untouched = (await loaded(store, 1)).run
     assert untouched is not None
     assert untouched.version == 1
-    assert store.count_tasks(NAMESPACE, "orders", 1) == 0
+    assert await store.task_counts(NAMESPACE, "orders", 1) == []
     assert store.load_meta() == {}
 
 
@@ -176,12 +176,59 @@ async def test_tasks_wait_in_order_of_priority_then_number(store: Store) -> None
         tasks=[task(1), task(2, priority=1), task(3), task(4, queue="other"), task(5, kind=2)],
     )
 
-    first = store.load_tasks(NAMESPACE, "orders", 1, (0, 0), 2)
-    rest = store.load_tasks(NAMESPACE, "orders", 1, (first[-1].priority, first[-1].task_no), 9)
+    first = store.load_tasks(NAMESPACE, "orders", 1, (0, 0, 0), 2)
+    rest = store.load_tasks(NAMESPACE, "orders", 1, (first[-1].priority, 0, first[-1].task_no), 9)
 
     assert [each.task_no for each in first + rest] == [2, 1, 3]
     assert first[1] == task(1)
-    assert store.count_tasks(NAMESPACE, "orders", 1) == 3
+    assert await store.task_counts(NAMESPACE, "orders", 1) == [(1, 1, NOON), (3, 2, NOON)]
+
+
+async def test_tasks_of_one_priority_wait_in_order_of_their_pass(store: Store) -> None:
+    await written(
+        store,
+        tasks=[
+            task(1, fairness_pass=10),
+            task(2, fairness_pass=20),
+            task(3, fairness_key="b", fairness_pass=10, created=NOON - 5),
+            task(4, priority=5, fairness_pass=0),
+            task(5, fairness_key="b", fairness_pass=15, fairness_weight=2.5),
+        ],
+    )
+
+    first = store.load_tasks(NAMESPACE, "orders", 1, (0, 0, 0), 2)
+    rest = store.load_tasks(NAMESPACE, "orders", 1, (3, 10, 3), 9)
+
+    assert [each.task_no for each in first + rest] == [1, 3, 5, 2, 4]
+    assert rest[0].fairness_weight == 2.5
+    assert await store.task_counts(NAMESPACE, "orders", 1) == [(3, 4, NOON - 5), (5, 1, NOON)]
+
+
+async def test_the_passes_of_a_fairness_key_are_found_without_its_tasks(store: Store) -> None:
+    await written(
+        store,
+        tasks=[
+            task(1, fairness_pass=10),
+            task(2, fairness_pass=30),
+            task(3, fairness_key="b", fairness_pass=20),
+            task(4, fairness_key="b", priority=5, fairness_pass=90),
+        ],
+    )
+
+    assert store.task_passes(NAMESPACE, "orders", 1, 3, "b") == (10, 20)
+    assert store.task_passes(NAMESPACE, "orders", 1, 3, "c") == (10, -1)
+    assert store.task_passes(NAMESPACE, "orders", 1, 3, "") == (10, 30)
+    assert store.task_passes(NAMESPACE, "orders", 1, 1, "b") is None
+
+
+async def test_settings_of_queues_are_kept_until_their_namespace_goes(store: Store) -> None:
+    await written(store, queues=[QueueWrite(NAMESPACE, "orders", 2, b"old"), QueueWrite("other", "orders", 2, b"x")])
+    await written(store, queues=[QueueWrite(NAMESPACE, "orders", 2, b"new")])
+    assert sorted(each.config for each in store.load_queues()) == [b"new", b"x"]
+
+    await written(store, namespaces=[NamespaceWrite("other", "other", b"", deleted=True)])
+
+    assert store.load_queues() == [QueueWrite(NAMESPACE, "orders", 2, b"new")]
 
 
 async def test_a_task_that_is_done_is_gone(store: Store) -> None:
@@ -189,7 +236,7 @@ async def test_a_task_that_is_done_is_gone(store: Store) -> None:
 
     await written(store, tasks=[task(3)], done_tasks=[1, 3])
 
-    assert [each.task_no for each in store.load_tasks(NAMESPACE, "orders", 1, (0, 0), 9)] == [2]
+    assert [each.task_no for each in store.load_tasks(NAMESPACE, "orders", 1, (0, 0, 0), 9)] == [2]
 
 
 async def test_messages_keep_their_order_until_delivered(store: Store) -> None:

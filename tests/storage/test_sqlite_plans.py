@@ -6,6 +6,7 @@ import apsw
 import pytest
 
 from perdure.storage.sqlite.migrate import migrate
+from perdure.storage.sqlite.reads import SQL as TASKS
 from perdure.storage.sqlite.visibility import SQL, compile_filter
 from perdure.visibility.parser import parse
 
@@ -43,3 +44,20 @@ def test_a_list_starts_from_the_index_made_for_it(connection: apsw.Connection, t
 
     assert any(index in step for step in plan), plan
     assert not any(step.startswith("SCAN") for step in plan), plan
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "index"),
+    [
+        ("tasks", 7, "tasks_by_queue (namespace_id=? AND queue=? AND kind=? AND (priority,fairness_pass)>"),
+        ("first_pass", 4, "COVERING INDEX tasks_by_queue"),
+        ("last_pass", 4, "COVERING INDEX tasks_by_queue"),
+        ("last_pass_of_key", 5, "tasks_by_fairness_key (namespace_id=? AND queue=? AND kind=? AND priority=? AND fair"),
+        ("task_counts", 3, "COVERING INDEX tasks_by_queue"),
+    ],
+)
+def test_a_backlog_is_read_in_its_order(connection: apsw.Connection, name: str, parameters: int, index: str) -> None:
+    plan = [row[3] for row in connection.execute(f"explain query plan {TASKS[name]}", [None] * parameters)]
+
+    assert any(index in step for step in plan), plan
+    assert not any("USE TEMP B-TREE FOR ORDER BY" in step for step in plan), plan

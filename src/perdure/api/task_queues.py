@@ -18,7 +18,6 @@ from perdure.clock import SECOND
 from perdure.engine.times import set_duration, set_timestamp
 from perdure.enums import DescribeTaskQueueMode, TaskQueueKind, TaskQueueType
 from perdure.errors import InvalidArgument
-from perdure.matching.backlog import BEGINNING
 from perdure.matching.tasks import DEFAULT_RATE, QueueKey, QueueStats
 from perdure.matching.tasks import PollerInfo as Seen
 from perdure.runtime.namespaces import Namespace
@@ -32,10 +31,6 @@ _STICKY: Final = TaskQueueKind.TASK_QUEUE_KIND_STICKY
 _ENHANCED: Final = DescribeTaskQueueMode.DESCRIBE_TASK_QUEUE_MODE_ENHANCED
 
 UNVERSIONED: Final = "__unversioned__"
-
-
-ROWS: Final = 1000
-"""Waiting tasks that are looked at when a queue keeps only some of them in memory; those beyond are only counted."""
 
 
 class TaskQueueHandlers:
@@ -57,20 +52,20 @@ class TaskQueueHandlers:
         await committed(runtime)
         reply = DescribeTaskQueueResponse()
         if enhanced:
-            self._fill_enhanced(reply, namespace, name, request)
+            await self._fill_enhanced(reply, namespace, name, request)
         else:
             key = (namespace.id, name, int(request.task_queue_type or _WORKFLOW))
-            self._fill(reply, key, request)
+            await self._fill(reply, key, request)
             if not sticky:
                 reply.versioning_info.current_version = UNVERSIONED
         return reply
 
-    def _fill(self, reply: DescribeTaskQueueResponse, key: QueueKey, request: DescribeTaskQueueRequest) -> None:
+    async def _fill(self, reply: DescribeTaskQueueResponse, key: QueueKey, request: DescribeTaskQueueRequest) -> None:
         now = self._runtime.monotonic.now()
         for seen in self._runtime.matching.pollers(key, now):
             self._fill_poller(reply.pollers.add(), seen, now)
         if request.include_task_queue_status or request.report_stats:
-            overall, by_priority = self._stats(key, now)
+            overall, by_priority = await self._stats(key)
             if request.include_task_queue_status:
                 status = reply.task_queue_status
                 status.backlog_count_hint = overall.backlog_count
@@ -83,7 +78,7 @@ class TaskQueueHandlers:
         if request.report_config:
             reply.config.SetInParent()
 
-    def _fill_enhanced(
+    async def _fill_enhanced(
         self, reply: DescribeTaskQueueResponse, namespace: Namespace, name: str, request: DescribeTaskQueueRequest
     ) -> None:
         """The older form: by build ID and type. Without versioning there is one build, the empty one."""
@@ -96,30 +91,28 @@ class TaskQueueHandlers:
                 for seen in self._runtime.matching.pollers(key, now):
                     self._fill_poller(info.pollers.add(), seen, now)
             if request.report_stats:
-                overall, _ = self._stats(key, now)
+                overall, _ = await self._stats(key)
                 self._fill_stats(info.stats, overall)
 
-    def _stats(self, key: QueueKey, now: float) -> tuple[QueueStats, dict[int, QueueStats]]:
-        """Of the whole queue, and by priority. What the queue does not keep in memory is read."""
-        matching, store = self._runtime.matching, self._runtime.store
+    async def _stats(self, key: QueueKey) -> tuple[QueueStats, dict[int, QueueStats]]:
+        """Of the whole queue, and by priority. What the queue does not keep in memory is counted in the store."""
+        matching, now = self._runtime.matching, self._runtime.monotonic.now()
         overall = matching.stats(key, now)
         by_priority = matching.stats_by_priority(key, now)
         if not overall.overflow:
             return overall, by_priority
-        created: dict[int, list[int]] = {priority: [] for priority in by_priority}
-        for task in store.load_tasks(*key, BEGINNING, ROWS):
-            created.setdefault(task.priority, []).append(task.created)
+        counts = await self._runtime.store.task_counts(*key)
+        stored = {priority: (count, oldest) for priority, count, oldest in counts}
         overall = replace(
             overall,
-            backlog_count=store.count_tasks(*key),
-            oldest_created=min((at for times in created.values() for at in times), default=None),
+            backlog_count=sum(count for count, _ in stored.values()),
+            oldest_created=min((oldest for _, oldest in stored.values()), default=None),
         )
-        return overall, {
-            priority: replace(
-                by_priority.get(priority, _NO_STATS), backlog_count=len(times), oldest_created=min(times, default=None)
-            )
-            for priority, times in sorted(created.items())
-        }
+        both: dict[int, QueueStats] = {}
+        for priority in sorted({*by_priority, *stored}):
+            count, oldest = stored.get(priority, (0, None))
+            both[priority] = replace(by_priority.get(priority, _NO_STATS), backlog_count=count, oldest_created=oldest)
+        return overall, both
 
     def _fill_poller(self, info: PollerInfo, seen: Seen, now: float) -> None:
         ago = int((now - seen.last_access) * SECOND)

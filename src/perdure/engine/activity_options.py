@@ -82,9 +82,10 @@ def fill_options(activity: Activity, options: ActivityOptions) -> None:
     set_duration(options.start_to_close_timeout, activity.start_to_close)
     set_duration(options.heartbeat_timeout, activity.heartbeat_timeout)
     options.retry_policy.MergeFromString(activity.retry_policy)
-    if activity.priority or activity.fairness_key:
+    if activity.priority or activity.fairness_key or activity.fairness_weight:
         options.priority.priority_key = activity.priority
         options.priority.fairness_key = activity.fairness_key
+        options.priority.fairness_weight = activity.fairness_weight
 
 
 def merge_options(current: ActivityOptions, wanted: ActivityOptions, paths: Iterable[str]) -> None:
@@ -152,6 +153,7 @@ def _with(turn: Turn, activity: Activity, options: ActivityOptions) -> Activity:
         retry_policy=options.retry_policy.SerializeToString(deterministic=True),
         priority=options.priority.priority_key or run.priority_key,
         fairness_key=options.priority.fairness_key or run.fairness_key,
+        fairness_weight=options.priority.fairness_weight or run.fairness_weight,
         answer=b"",  # made anew, with the options in force, when a poller comes
     )
     if not copy.started_at and not copy.offered and copy.attempt > 1:

@@ -113,6 +113,7 @@ def _started(run: Run, event: HistoryEvent) -> None:
         run.priority = a.priority.SerializeToString(deterministic=True)
         run.priority_key = a.priority.priority_key
         run.fairness_key = a.priority.fairness_key
+        run.fairness_weight = a.priority.fairness_weight
     if a.HasField("prev_auto_reset_points"):
         run.reset_points = a.prev_auto_reset_points.SerializeToString(deterministic=True)
     run.start_carries = bool(event.links or a.completion_callbacks)
@@ -191,6 +192,7 @@ def _activity_scheduled(run: Run, event: HistoryEvent) -> None:
         retry_policy=a.retry_policy.SerializeToString(deterministic=True),
         priority=a.priority.priority_key or run.priority_key,
         fairness_key=a.priority.fairness_key or run.fairness_key,
+        fairness_weight=a.priority.fairness_weight or run.fairness_weight,
     )
     run.activities[event.event_id] = activity
     run.activity_ids[activity.activity_id] = event.event_id

@@ -138,9 +138,10 @@ def _activity(activity: Activity, info: PendingActivityInfo, now: int) -> None:
     info.paused = activity.paused
     if activity.pause_info:
         info.pause_info.MergeFromString(activity.pause_info)
-    if activity.priority or activity.fairness_key:
+    if activity.priority or activity.fairness_key or activity.fairness_weight:
         info.priority.priority_key = activity.priority
         info.priority.fairness_key = activity.fairness_key
+        info.priority.fairness_weight = activity.fairness_weight
     fill_options(activity, info.activity_options)
 
 

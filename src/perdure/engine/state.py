@@ -196,6 +196,7 @@ class Activity(Fields):
     """It was reset while an attempt ran: the next one is the first."""
     reset_heartbeat: bool
     """The next attempt starts without heartbeat details."""
+    fairness_weight: float
 
     __slots__ = (
         "scheduled_event_id",
@@ -231,6 +232,7 @@ class Activity(Fields):
         "pause_request_id",
         "reset",
         "reset_heartbeat",
+        "fairness_weight",
     )
     DEFAULTS = {
         "activity_id": "",
@@ -391,6 +393,7 @@ CORE_FIELDS: Final = (
     "stamp",
     "workflow_task_attempt",
     "start_carries",
+    "fairness_weight",
 )
 _DEFAULTS: Final[dict[str, Any]] = {
     "namespace_id": "",
@@ -481,6 +484,7 @@ class Run:
     priority: bytes
     priority_key: int
     fairness_key: str
+    fairness_weight: float
     worker_version: bytes
     """Serialised WorkerVersionStamp of the last completed workflow task."""
     reset_points: bytes

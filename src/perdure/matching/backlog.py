@@ -2,8 +2,9 @@
 
 Theory of operation
 -------------------
-Tasks are dispatched in the order of their key, (priority, task_no). Every stored task has a row; memory holds the front
-of that order, at most `capacity` tasks. Where memory ends is the *boundary*:
+Tasks are dispatched in the order of (priority, fairness pass, task_no). Every stored task has a row; memory holds the
+front of that order, at most `capacity` tasks. How a task comes by its pass is in `fairness.py`. Where memory ends is
+the *boundary*:
 
     in memory, dispatched in order      `after`      rows only
     ────────────────────────────────────────┃──────────────────────────
@@ -30,8 +31,8 @@ So each waiting task is in exactly one place: in memory, beyond, or a durable ro
 A read need not be instantaneous: between `begin_load` and `loaded` nothing is pushed out, and commits are noted but not
 acted upon (`Matching.committed`). The rows may then be of any moment in between.
 
-Costs: push, pop and drop are O(1), amortised, for tasks that come in order of their numbers. Only a task put back
-between others of its priority costs O(capacity). Dropped tasks leave a hole in their lane; there are never many more
+Costs: push, pop and drop are O(1), amortised, for tasks of one fairness key. Only a task that comes between others of
+its priority costs O(capacity). Dropped tasks leave a hole in their lane; there are never many more
 holes than tasks.
 """
 
@@ -40,14 +41,13 @@ from __future__ import annotations
 from bisect import bisect
 from collections import deque
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Final
 
-from perdure.matching.tasks import LOWEST_PRIORITY, Task
+from perdure.matching.fairness import Passes, Turns
+from perdure.matching.tasks import LOWEST_PRIORITY, Task, TaskOrder
 
-TaskOrder = tuple[int, int]
-"""(priority, task_no), the order of dispatch."""
-
-BEGINNING: Final[TaskOrder] = (0, 0)
+BEGINNING: Final[TaskOrder] = (0, 0, 0)
 HOLES: Final = 64
 
 
@@ -57,6 +57,7 @@ class Backlog:
         "_departed",
         "_holes",
         "_lanes",
+        "_turns",
         "_unstored",
         "after",
         "beyond",
@@ -70,7 +71,8 @@ class Backlog:
         self._capacity = capacity
         self._unstored = unstored
         self._departed = departed
-        self._lanes: list[deque[Task]] = []  # one a priority, in order of numbers; made with the first task
+        self._lanes: list[deque[Task]] = []  # one a priority, in order; made with the first task
+        self._turns: dict[int, Turns] = {}  # by priority
         self._holes = 0
         self.waiting: dict[int, Task] = {}
         self.beyond: dict[int, Task] = {}
@@ -78,9 +80,40 @@ class Backlog:
         self.after = BEGINNING
         self.loading = False
 
+    def place(self, task: Task, weight: float) -> bool:
+        """Give a new task its pass. False: what the store holds of its key must be told first, by `learn`."""
+        turns = self._turns.get(task.priority)
+        fairness_key = task.fairness_key
+        if turns is None or (fairness_key not in turns.turn and not turns.whole):
+            return False
+        fairness_pass = task.fairness_pass = turns.take(fairness_key, weight)
+        task.order = (task.priority, fairness_pass, task.task_no)
+        return True
+
+    def learn(self, task: Task, stored: Passes) -> None:
+        """What waits of the key and priority of `task`, beside what is not stored yet. `place` gives it a pass then."""
+        turns = self._turns.get(task.priority)
+        if turns is None:
+            turns = self._turns[task.priority] = Turns(0 if stored is None else stored[0])
+        unstored = [
+            other
+            for other in self._unstored.values()
+            if other.priority == task.priority and other.queue == task.queue and other is not task
+        ]
+        if stored is None and not unstored:
+            turns.whole = True
+            return
+        last = max(
+            (other.fairness_pass for other in unstored if other.fairness_key == task.fairness_key),
+            default=-1,
+        )
+        if stored is not None:
+            last = max(last, stored[1])
+        turns.follow(task.fairness_key, last)
+
     def push(self, task: Task) -> bool:
         """Add a waiting task. Returns False if it is past the boundary and will be read when its turn comes."""
-        if self.overflow and (task.priority, task.task_no) > self.after:
+        if self.overflow and task.order > self.after:
             if task.task_no in self._unstored:
                 self.beyond[task.task_no] = task
             return False
@@ -98,6 +131,7 @@ class Backlog:
                 if task.in_line:
                     task.in_line = False
                     del self.waiting[task.task_no]
+                    self._dispatched(task)
                     return task
                 self._holes -= 1
         raise AssertionError("a waiting task is in no lane")
@@ -127,9 +161,9 @@ class Backlog:
             self.overflow = False
         elif found:
             last = next(reversed(found.values()))
-            self.after = (last.priority, last.task_no)
+            self.after = last.order
         for task in self.beyond.values():
-            if complete or (task.priority, task.task_no) <= self.after:
+            if complete or task.order <= self.after:
                 found[task.task_no] = task
         for task in sorted(found.values(), key=_order):
             self.beyond.pop(task.task_no, None)
@@ -154,18 +188,25 @@ class Backlog:
             yield from (task for task in lane if task.in_line)
         yield from sorted(self.beyond.values(), key=_order)
 
+    def _dispatched(self, task: Task) -> None:
+        turns = self._turns.get(task.priority)
+        if turns is None:
+            turns = self._turns[task.priority] = Turns()
+        if task.fairness_pass > turns.at:
+            turns.at = task.fairness_pass
+
     def _insert(self, task: Task) -> None:
         task_no = task.task_no
         assert task_no not in self.waiting, f"{task} waits already"
         if not self._lanes:
             self._lanes = [deque() for _ in range(LOWEST_PRIORITY)]
         lane = self._lanes[task.priority - 1]
-        if not lane or lane[-1].task_no < task_no:
+        if not lane or lane[-1].order < task.order:
             lane.append(task)
-        elif lane[0].task_no > task_no:
+        elif lane[0].order > task.order:
             lane.appendleft(task)
         else:
-            lane.insert(bisect(lane, task_no, key=_number), task)
+            lane.insert(bisect(lane, task.order, key=_order), task)
         task.in_line = True
         self.waiting[task_no] = task
 
@@ -174,7 +215,7 @@ class Backlog:
         while len(self.waiting) > self._capacity and not self.loading:
             task = self._pop_last()
             self.overflow = True
-            self.after = (task.priority, task.task_no - 1)
+            self.after = (task.priority, task.fairness_pass, task.task_no - 1)
             if task.task_no in self._unstored:
                 self.beyond[task.task_no] = task
 
@@ -190,9 +231,4 @@ class Backlog:
         raise AssertionError("a waiting task is in no lane")
 
 
-def _order(task: Task) -> TaskOrder:
-    return (task.priority, task.task_no)
-
-
-def _number(task: Task) -> int:
-    return task.task_no
+_order = attrgetter("order")

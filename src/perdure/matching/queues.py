@@ -12,7 +12,7 @@ A new task:
                     started, answered            -> confirm(poller)
                     the task turned out stale    -> release(poller): it may come back with the next task
                     the poller turned out gone   -> cancel(poller), and again from the top
-    no poller:      write its row, offer(task)
+    no poller:      place(task, now), write its row, offer(task)
 
 A poll:
 
@@ -45,7 +45,8 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Final
 
-from perdure.matching.backlog import BEGINNING, Backlog, TaskOrder
+from perdure.matching.backlog import BEGINNING, Backlog
+from perdure.matching.fairness import Passes
 from perdure.matching.rates import Flow
 from perdure.matching.tasks import (
     ANSWERED,
@@ -60,6 +61,7 @@ from perdure.matching.tasks import (
     QueueKey,
     QueueStats,
     Task,
+    TaskOrder,
 )
 
 __all__ = ["Load", "Match", "Matching", "Poller", "PollerInfo", "QueueKey", "QueueStats", "Task", "Unloaded"]
@@ -214,6 +216,17 @@ class Matching:
         if poller is not None and task.query is None:
             queue.flow(task.priority, now).added.add(now)
         return poller
+
+    def place(self, task: Task, now: float) -> bool:
+        """Give a new task for which `reserve` found no poller its place in line, `task.order`.
+
+        False when that depends on what the store holds of its fairness key: `learn` it and place the task again.
+        """
+        queue = self._open(task.queue, now)
+        return queue.backlog.place(task, task.fairness_weight)
+
+    def learn(self, task: Task, stored: Passes, now: float) -> None:
+        self._open(task.queue, now).backlog.learn(task, stored)
 
     def offer(self, task: Task, now: float) -> bool:
         """A new task for which `reserve` found no poller; its row, if it has a number, is in a batch not yet committed.

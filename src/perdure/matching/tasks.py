@@ -25,8 +25,14 @@ ANSWERED: Final = 3
 CANCELLED: Final = 4
 
 
+TaskOrder = tuple[int, int, int]
+"""(priority, fairness pass, task_no), the order of dispatch."""
+
+
 class Task:
     """A workflow or activity task, or a direct query. `priority` is 1 (most urgent) to 5; `created` in microseconds.
+
+    `fairness_pass` is its turn among those of its priority, given by `Matching.place`: see `fairness.py`.
 
     `task_no` 0 marks a task that is never stored (a query, a speculative workflow task): it waits in memory alone.
     `query` is a direct query's payload, opaque here.
@@ -37,7 +43,10 @@ class Task:
         "created",
         "execution_id",
         "fairness_key",
+        "fairness_pass",
+        "fairness_weight",
         "in_line",
+        "order",
         "priority",
         "query",
         "queue",
@@ -60,6 +69,8 @@ class Task:
         fairness_key: str = "",
         created: int = 0,
         query: object | None = None,
+        fairness_pass: int = 0,
+        fairness_weight: float = 1.0,
     ) -> None:
         self.queue = queue
         self.task_no = task_no
@@ -70,6 +81,9 @@ class Task:
         self.stamp = stamp
         self.priority = priority
         self.fairness_key = fairness_key
+        self.fairness_pass = fairness_pass
+        self.fairness_weight = fairness_weight
+        self.order: TaskOrder = (priority, fairness_pass, task_no)
         self.created = created
         self.query = query
         # ----

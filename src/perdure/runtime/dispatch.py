@@ -190,7 +190,16 @@ class Dispatch:
 
             self._runtime.enter(Input(self._runtime, loaded.key, run.run_id, move))
             return
-        self._offer(key, run, task.scheduled_event_id, task.attempt, task.stamp, run.priority_key, run.fairness_key)
+        self._offer(
+            key,
+            run,
+            task.scheduled_event_id,
+            task.attempt,
+            task.stamp,
+            run.priority_key,
+            "" if task.sticky else run.fairness_key,  # one worker's own queue: there is nothing to share fairly
+            run.fairness_weight,
+        )
 
     def offer_activity_task(self, loaded: Loaded, run: Run, scheduled_event_id: int) -> None:
         activity = run.activities.get(scheduled_event_id)
@@ -204,6 +213,7 @@ class Dispatch:
             activity.stamp,
             activity.priority or run.priority_key,
             activity.fairness_key or run.fairness_key,
+            activity.fairness_weight or run.fairness_weight,
         )
 
     def _offer(
@@ -215,6 +225,7 @@ class Dispatch:
         stamp: int,
         priority: int,
         fairness_key: str,
+        fairness_weight: float,
     ) -> None:
         runtime = self._runtime
         self._task_no += 1
@@ -229,6 +240,7 @@ class Dispatch:
             min(priority, 5) or 3,
             fairness_key,
             runtime.time.now(),
+            fairness_weight=fairness_weight or 1.0,
         )
         now = runtime.monotonic.now()
         poller = self._matching.reserve(task, now)
@@ -239,6 +251,10 @@ class Dispatch:
         if poller is not None:
             runtime.enter(StartTask(runtime, task, poller, stored=False))
             return
+        if not self._matching.place(task, now):
+            stored = runtime.store.task_passes(key[0], key[1], key[2], task.priority, fairness_key)
+            self._matching.learn(task, stored, now)
+            self._matching.place(task, now)
         runtime.committer.add_task(
             TaskWrite(
                 task.task_no,
@@ -253,6 +269,8 @@ class Dispatch:
                 attempt,
                 stamp,
                 task.created,
+                task.fairness_pass,
+                task.fairness_weight,
             )
         )
         self._matching.offer(task, now)
@@ -325,6 +343,9 @@ class Dispatch:
                     row.priority,
                     row.fairness_key,
                     row.created,
+                    None,
+                    row.fairness_pass,
+                    row.fairness_weight,
                 )
                 for row in rows
             ]
@@ -460,7 +481,8 @@ class Dispatch:
                     self._leave_sticky(
                         Task(key, row.task_no, row.execution_id, row.run_id, row.scheduled_event_id, stamp=row.stamp)
                     )
-                after = (rows[-1].priority, rows[-1].task_no) if len(rows) == 100 else None
+                last = rows[-1] if len(rows) == 100 else None
+                after = None if last is None else (last.priority, last.fairness_pass, last.task_no)
 
     def _leave_sticky(self, task: Task) -> None:
         if isinstance(task.query, QueryTask):

@@ -129,6 +129,9 @@ class TaskWrite:
     attempt: int
     stamp: int
     created: int
+    fairness_pass: int = 0
+    """Its turn among the tasks of its priority: what matching made of fairness key and weight."""
+    fairness_weight: float = 1.0
 
 
 @dataclass(slots=True)
@@ -150,6 +153,16 @@ class NamespaceWrite:
     name: str
     blob: bytes
     deleted: bool = False
+
+
+@dataclass(slots=True)
+class QueueWrite:
+    """A task queue's settings, replaced whole; they go with the namespace. `config` is a serialised TaskQueueConfig."""
+
+    namespace_id: str
+    queue: str
+    kind: int
+    config: bytes
 
 
 @dataclass(slots=True)
@@ -177,6 +190,7 @@ class Batch:
     outbox: list[OutboxWrite] = field(default_factory=list)
     delivered: list[int] = field(default_factory=list)
     namespaces: list[NamespaceWrite] = field(default_factory=list)
+    queues: list[QueueWrite] = field(default_factory=list)
     run_deletes: list[RunDelete] = field(default_factory=list)
     meta: dict[str, bytes] = field(default_factory=dict)
 
@@ -273,11 +287,20 @@ class Store(Protocol):
         """Whole batches, newest first, from the one that holds `last_event_id`, until they hold `max_events` events."""
 
     def load_tasks(
-        self, namespace_id: str, queue: str, kind: int, after: tuple[int, int], limit: int
+        self, namespace_id: str, queue: str, kind: int, after: tuple[int, int, int], limit: int
     ) -> list[TaskWrite]:
-        """Waiting tasks ordered by (priority, task_no), strictly after that pair."""
+        """Waiting tasks ordered by (priority, fairness pass, task_no), strictly after those three."""
 
-    def count_tasks(self, namespace_id: str, queue: str, kind: int) -> int: ...
+    def task_passes(
+        self, namespace_id: str, queue: str, kind: int, priority: int, fairness_key: str
+    ) -> tuple[int, int] | None:
+        """The lowest fairness pass of the priority, and the highest of the key in it (-1: it has no task; for the
+        empty key, the highest of all). None when no task of that priority waits."""
+
+    async def task_counts(self, namespace_id: str, queue: str, kind: int) -> list[tuple[int, int, int]]:
+        """(priority, tasks waiting, when the oldest of those first in line was created), by priority."""
+
+    def load_queues(self) -> list[QueueWrite]: ...
 
     def due_runs(self, after: int, until: int, limit: int) -> list[DueRun]:
         """Runs with `after < wake_at <= until`, earliest first."""

@@ -97,6 +97,9 @@ def prepare(batch: Batch) -> Transaction:
     if batch.namespaces:
         then("delete_namespace", [(n.namespace_id,) for n in batch.namespaces if n.deleted])
         then("put_namespace", [(n.namespace_id, n.name, n.blob) for n in batch.namespaces if not n.deleted])
+        then("delete_queues", [(n.namespace_id,) for n in batch.namespaces if n.deleted])
+    if batch.queues:
+        then("put_queue", [(q.namespace_id, q.queue, q.kind, q.config) for q in batch.queues])
     if batch.run_deletes:
         deletes = batch.run_deletes
         then("forget_run", [(d.run_no,) for d in deletes])

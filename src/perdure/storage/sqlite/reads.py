@@ -13,6 +13,7 @@ from perdure.storage.store import (
     HistoryBatch,
     NamespaceWrite,
     OutboxWrite,
+    QueueWrite,
     StoredExecution,
     StoredRun,
     TaskWrite,
@@ -79,14 +80,31 @@ def read_history_reverse(
 
 
 def load_tasks(
-    connection: apsw.Connection, namespace_id: str, queue: str, kind: int, after: tuple[int, int], limit: int
+    connection: apsw.Connection, namespace_id: str, queue: str, kind: int, after: tuple[int, int, int], limit: int
 ) -> list[TaskWrite]:
     return [TaskWrite(*row) for row in connection.execute(SQL["tasks"], (namespace_id, queue, kind, *after, limit))]
 
 
-def count_tasks(connection: apsw.Connection, namespace_id: str, queue: str, kind: int) -> int:
-    count: int = connection.execute(SQL["count_tasks"], (namespace_id, queue, kind)).get
-    return count
+def task_passes(
+    connection: apsw.Connection, namespace_id: str, queue: str, kind: int, priority: int, fairness_key: str
+) -> tuple[int, int] | None:
+    place = (namespace_id, queue, kind, priority)
+    first: int | None = connection.execute(SQL["first_pass"], place).get
+    if first is None:
+        return None
+    if fairness_key:
+        last: int | None = connection.execute(SQL["last_pass_of_key"], (*place, fairness_key)).get
+    else:
+        last = connection.execute(SQL["last_pass"], place).get
+    return first, -1 if last is None else last
+
+
+def task_counts(connection: apsw.Connection, namespace_id: str, queue: str, kind: int) -> list[tuple[int, int, int]]:
+    return list(connection.execute(SQL["task_counts"], (namespace_id, queue, kind)))
+
+
+def load_queues(connection: apsw.Connection) -> list[QueueWrite]:
+    return [QueueWrite(*row) for row in connection.execute(SQL["queues"])]
 
 
 def due_runs(connection: apsw.Connection, after: int, until: int, limit: int) -> list[DueRun]:

@@ -36,14 +36,49 @@ select first_event_id, last_event_id, blob
 
 -- name: tasks
 select task_no, namespace_id, queue, kind, priority, fairness_key, execution_id, run_id, scheduled_event_id, attempt,
-       stamp, created
+       stamp, created, fairness_pass, fairness_weight
   from tasks
- where namespace_id = ? and queue = ? and kind = ? and (priority, task_no) > (?, ?)
- order by priority, task_no
+ where namespace_id = ? and queue = ? and kind = ? and (priority, fairness_pass, task_no) > (?, ?, ?)
+ order by priority, fairness_pass, task_no
  limit ?;
 
--- name: count_tasks
-select count(*) from tasks where namespace_id = ? and queue = ? and kind = ?;
+-- name: first_pass
+select fairness_pass
+  from tasks
+ where namespace_id = ? and queue = ? and kind = ? and priority = ?
+ order by fairness_pass
+ limit 1;
+
+-- name: last_pass
+select fairness_pass
+  from tasks
+ where namespace_id = ? and queue = ? and kind = ? and priority = ?
+ order by fairness_pass desc
+ limit 1;
+
+-- name: last_pass_of_key
+-- The condition on the key is what makes the index, which leaves out the empty one, fit.
+select fairness_pass
+  from tasks
+ where namespace_id = ? and queue = ? and kind = ? and priority = ? and fairness_key = ? and fairness_key <> ''
+ order by fairness_pass desc
+ limit 1;
+
+-- name: task_counts
+-- The age of a backlog is that of the oldest among those first in line: passes let nobody wait beyond them for long.
+select priority, count(*),
+       (select min(created) from (
+            select created
+              from tasks as head
+             where head.namespace_id = ?1 and head.queue = ?2 and head.kind = ?3 and head.priority = tasks.priority
+             order by fairness_pass, task_no
+             limit 100))
+  from tasks
+ where namespace_id = ?1 and queue = ?2 and kind = ?3
+ group by priority;
+
+-- name: queues
+select namespace_id, queue, kind, config from queues;
 
 -- name: due_runs
 select wake_at, namespace_id, kind, execution_id, run_id

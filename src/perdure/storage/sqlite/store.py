@@ -30,6 +30,7 @@ from perdure.storage.store import (
     HistoryBatch,
     NamespaceWrite,
     OutboxWrite,
+    QueueWrite,
     Refused,
     StoredExecution,
     StoreFailed,
@@ -174,14 +175,23 @@ class SqliteStore:
 
     # ---- other reads
     def load_tasks(
-        self, namespace_id: str, queue: str, kind: int, after: tuple[int, int], limit: int
+        self, namespace_id: str, queue: str, kind: int, after: tuple[int, int, int], limit: int
     ) -> list[TaskWrite]:
         with connections.reported(self.persistence_name):
             return reads.load_tasks(self._main, namespace_id, queue, kind, after, limit)
 
-    def count_tasks(self, namespace_id: str, queue: str, kind: int) -> int:
+    def task_passes(
+        self, namespace_id: str, queue: str, kind: int, priority: int, fairness_key: str
+    ) -> tuple[int, int] | None:
         with connections.reported(self.persistence_name):
-            return reads.count_tasks(self._main, namespace_id, queue, kind)
+            return reads.task_passes(self._main, namespace_id, queue, kind, priority, fairness_key)
+
+    async def task_counts(self, namespace_id: str, queue: str, kind: int) -> list[tuple[int, int, int]]:
+        return await self._ask(reads.task_counts, namespace_id, queue, kind)
+
+    def load_queues(self) -> list[QueueWrite]:
+        with connections.reported(self.persistence_name):
+            return reads.load_queues(self._main)
 
     def due_runs(self, after: int, until: int, limit: int) -> list[DueRun]:
         with connections.reported(self.persistence_name):

@@ -66,8 +66,8 @@ insert or ignore into search_values (run_no, name, value) values (?, ?, ?);
 -- name: insert_task
 insert into tasks
     (task_no, namespace_id, queue, kind, priority, fairness_key, execution_id, run_id, scheduled_event_id, attempt,
-     stamp, created)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+     stamp, created, fairness_pass, fairness_weight)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: delete_task
 delete from tasks where task_no = ?;
@@ -84,6 +84,12 @@ on conflict (namespace_id) do update set name = excluded.name, blob = excluded.b
 
 -- name: delete_namespace
 delete from namespaces where namespace_id = ?;
+
+-- name: put_queue
+insert or replace into queues (namespace_id, queue, kind, config) values (?, ?, ?, ?);
+
+-- name: delete_queues
+delete from queues where namespace_id = ?;
 
 -- name: forget_run
 -- The tombstone: `sweep` removes the run's other rows and this one last.
