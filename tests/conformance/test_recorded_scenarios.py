@@ -20,7 +20,6 @@ NOT_YET = {
     "error_replies": "its last reply is DescribeSchedule's: " + SCHEDULES,
     "batch_terminate": "batch operations come in a later release",
     "counter_sdk": UPDATES,
-    "reset_reapplies_signals": "reset comes in a later release",
     "schedule_lifecycle": SCHEDULES,
     "schedule_overlap_skip": SCHEDULES,
     "update_accept_then_complete": UPDATES,

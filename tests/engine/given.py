@@ -23,7 +23,16 @@ from perdure.engine.limits import Limits
 from perdure.engine.state import Run
 from perdure.engine.times import SECOND, set_duration
 from perdure.engine.tokens import WORKFLOW_TASK, decode_token
-from perdure.engine.turn import Needs, OfferActivityTask, OfferWorkflowTask, Shared, Turn
+from perdure.engine.turn import (
+    Needs,
+    NeedsReading,
+    NeedsRun,
+    OfferActivityTask,
+    OfferWorkflowTask,
+    Reading,
+    Shared,
+    Turn,
+)
 from perdure.errors import PerdureError
 
 NOON = 1_767_268_800 * SECOND
@@ -43,6 +52,8 @@ class Scene:
     namespace: str = "default"
     namespace_id: str = "32049b68-7872-4094-8e63-d0dd59896a83"
     search_attribute_types: dict[str, int] = field(default_factory=dict)
+    batch_events: int = 3
+    """So many events are in a stored batch of a history that is read as a whole."""
 
     def __post_init__(self) -> None:
         self.entropy = SeededEntropy(self.seed)
@@ -50,7 +61,11 @@ class Scene:
         self.effects: list[Any] = []
 
     # ---- turns
-    def shared(self, loaded: dict[tuple[str, int], HistoryEvent] | None = None) -> Shared:
+    def shared(
+        self,
+        loaded: dict[tuple[str, int], HistoryEvent] | None = None,
+        readings: dict[str, Reading | None] | None = None,
+    ) -> Shared:
         return Shared(
             execution=self.execution,
             now=self.now,
@@ -60,6 +75,7 @@ class Scene:
             touched=[],
             loaded=loaded or {},
             search_attribute_types=self.search_attribute_types,
+            readings=readings or {},
         )
 
     def turn(self, run: Run | None = None) -> Turn:
@@ -85,15 +101,28 @@ class Scene:
     def decide_shared(self, decide: Callable[[Shared], T]) -> T:
         """As `decide`, for what starts runs or receives messages (it finishes its turns itself)."""
         loaded: dict[tuple[str, int], HistoryEvent] = {}
+        readings: dict[str, Reading | None] = {}
         while True:
             try:
-                return decide(self.shared(loaded))
+                return decide(self.shared(loaded, readings))
             except Needs as needs:
                 loaded.update(self._load(needs))
+            except NeedsRun as needs:
+                readings[needs.run_id] = None
+            except NeedsReading as needs:
+                readings[needs.run.run_id] = self._read(needs)
 
     def _load(self, needs: Needs) -> dict[tuple[str, int], HistoryEvent]:
         events = {event.event_id: event for event in self.history(needs.run)}
         return {(needs.run.run_id, event_id): events[event_id] for event_id in needs.event_ids}
+
+    def _read(self, needs: NeedsReading) -> Reading:
+        events = self.history(needs.run)
+        for start in range(0, len(events), self.batch_events):
+            batch = events[start : start + self.batch_events]
+            blob = History(events=batch).SerializeToString(deterministic=True)
+            needs.reading.take(batch[0].event_id, batch[-1].event_id, blob)
+        return needs.reading
 
     def advance(self, seconds: float) -> None:
         self.now += round(seconds * SECOND)
@@ -172,8 +201,13 @@ class Scene:
 
     # ---- reading back
     def history(self, run: Run | None = None) -> list[HistoryEvent]:
+        """All events, those included that a run which was reset has from another one."""
         run = run or self.run
-        return list(History.FromString(b"".join(run.changes.events)).events)
+        events = list(History.FromString(b"".join(run.changes.events)).events)
+        if run.changes.inherits is not None and run.changes.inherits[1]:
+            base = self.execution.runs[run.ancestors[-1]]
+            events = [event for event in self.history(base) if event.event_id <= run.changes.inherits[1]] + events
+        return events
 
     def kinds(self, run: Run | None = None) -> list[str]:
         """Names of the run's events, such as `WorkflowTaskScheduled`."""

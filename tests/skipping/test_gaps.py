@@ -68,7 +68,7 @@ GAPS: dict[str, str] = {
     "List/Count/ScanWorkflowExecutions": "test_lists_and_counts_take_filters",
     "ListArchivedWorkflowExecutions": NotYet("archival is not there yet"),
     "GetWorkflowExecutionHistoryReverse": "test_a_history_is_read_backwards",
-    "ResetWorkflowExecution": OPERATOR_COMMANDS,
+    "ResetWorkflowExecution": "test_a_reset_run_skips_to_its_timers",
     "ResetStickyTaskQueue, DeleteWorkflowExecution": "test_a_run_is_deleted_and_its_stickiness_reset",
     "UpdateWorkflowExecutionOptions, Pause/UnpauseWorkflowExecution": OPERATOR_COMMANDS,
     "Register/Update/Deprecate/ListNamespaces": "test_namespaces_are_registered_updated_listed_and_deprecated",
@@ -224,6 +224,29 @@ async def test_a_run_is_deleted_and_its_stickiness_reset(api: Api) -> None:
 
     with pytest.raises(Refused, match="NOT_FOUND"):
         await api.describe()
+
+
+async def test_a_reset_run_skips_to_its_timers(api: Api) -> None:
+    await api.start()
+    await api.step(start_timer("a", seconds=3600))
+    await api.step()
+
+    await api.ResetWorkflowExecution(
+        ws.ResetWorkflowExecutionRequest(
+            namespace=NAMESPACE,
+            workflow_execution=execution(),
+            workflow_task_finish_event_id=9,
+            reason="once more",
+            request_id="r",
+        )
+    )
+    await api.step(start_timer("c", seconds=172_800))
+    await api.step(complete_workflow())
+
+    history = (await api.history()).history
+    fired = [event for event in history.events if event.HasField("timer_fired_event_attributes")]
+    assert [event.timer_fired_event_attributes.timer_id for event in fired] == ["a", "c"]
+    assert at(fired[-1]) - at(history.events[0]) == about(HOUR + 2 * DAY)
 
 
 async def test_namespaces_are_registered_updated_listed_and_deprecated(api: Api) -> None:

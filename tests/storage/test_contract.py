@@ -156,6 +156,15 @@ async def test_history_comes_in_whole_batches(history: Store, first: int, last: 
     assert [each.first_event_id for each in batches] == expected
 
 
+async def test_a_run_inherits_the_batches_of_another_one_up_to_an_event(history: Store) -> None:
+    await written(history, runs=[replace(run(3, history=events(5, 6)), inherits=(1, 4))])
+
+    batches = await answer(history.read_history, 3, 1, 99, 10_000)
+
+    assert batches == [events(1, 3), events(4, 4), events(5, 6)]
+    assert len(await answer(history.read_history, 1, 1, 99, 10_000)) == 3
+
+
 async def test_a_page_of_history_holds_at_least_one_batch(history: Store) -> None:
     assert [b.first_event_id for b in await answer(history.read_history, 1, 1, 99, 1)] == [1]
     assert [b.first_event_id for b in await answer(history.read_history, 1, 1, 99, 30)] == [1, 4]

@@ -10,6 +10,7 @@ from perdure.api.history import HistoryHandlers
 from perdure.api.namespaces import NamespaceHandlers
 from perdure.api.operator import OperatorHandlers
 from perdure.api.queries import QueryHandlers
+from perdure.api.resets import ResetHandlers
 from perdure.api.system import SystemHandlers
 from perdure.api.task_queues import TaskQueueHandlers
 from perdure.api.visibility import VisibilityHandlers
@@ -31,6 +32,7 @@ HANDLERS: Final = (
     ActivityHandlers,
     ActivityOperationHandlers,
     QueryHandlers,
+    ResetHandlers,
     VisibilityHandlers,
     TaskQueueHandlers,
     WorkerHandlers,

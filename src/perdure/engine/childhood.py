@@ -51,7 +51,9 @@ def create_child(shared: Shared, message: StartChild) -> None:
     wanted = initiated.start_child_workflow_execution_initiated_event_attributes
     request_id = f"{message.from_run_id}:{initiated.event_id}:{initiated.version}"
     current = shared.execution.current
-    if current is not None and current.create_request_id == request_id:
+    if current is not None and (
+        current.create_request_id == request_id or _started_for_ancestor(current, message, initiated)
+    ):
         _reply(shared, message, _started(message, initiated, current.run_id))
         return
     if current is not None and _refuses(current, wanted.workflow_id_reuse_policy):
@@ -67,6 +69,14 @@ def create_child(shared: Shared, message: StartChild) -> None:
     turn = create_run(shared, run_id, request_id, fill, schedule_first_task=False, awaits_parent=True)
     finish(turn)
     _reply(shared, message, _started(message, initiated, run_id))
+
+
+def _started_for_ancestor(current: Current, message: StartChild, initiated: HistoryEvent) -> bool:
+    """Whether this very child runs already: started for a run that the parent was reset from."""
+    return current.running and any(
+        current.create_request_id == f"{run_id}:{initiated.event_id}:{initiated.version}"
+        for run_id in message.ancestors
+    )
 
 
 def _refuses(current: Current, policy: int) -> bool:
@@ -159,7 +169,8 @@ def parent_is_ready(turn: Turn) -> None:
 
 
 def parent_closed(turn: Turn, message: ParentClosed) -> None:
-    """Parent close policy, if this run's chain was started by that very parent run; else the ID means somebody else."""
+    """Parent close policy, if this run's chain was started by that very parent run, or is the one that the parent knows
+    by its first run (the parent may have been reset since); else the ID means somebody else."""
     run = turn.run
     parent = run.parent
     if (
@@ -167,8 +178,7 @@ def parent_closed(turn: Turn, message: ParentClosed) -> None:
         or parent is None
         or parent.namespace_id != message.from_namespace_id
         or parent.workflow_id != message.from_workflow_id
-        or parent.run_id != message.from_run_id
-        or (message.child_run_id and run.first_run_id != message.child_run_id)
+        or (run.first_run_id != message.child_run_id if message.child_run_id else parent.run_id != message.from_run_id)
     ):
         return
     if message.policy == _TERMINATE:

@@ -7,7 +7,7 @@ side is in `childhood.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Final
 
 from temporalio.api.command.v1 import Command, StartChildWorkflowExecutionCommandAttributes
@@ -293,11 +293,12 @@ def tell_parent(turn: Turn) -> None:
     )
 
 
-def tell_children(turn: Turn) -> None:
-    """Parent close policy. The children of a run are its own, not its successor's."""
+def tell_children(turn: Turn, spared: Container[str] = ()) -> None:
+    """Parent close policy. The children of a run are its own, not its successor's; `spared` are run IDs of children
+    that another run has taken over."""
     run = turn.run
     for child in run.children.values():
-        if child.parent_close_policy == _ABANDON:
+        if child.parent_close_policy == _ABANDON or child.run_id in spared:
             continue
         turn.send(
             ParentClosed(

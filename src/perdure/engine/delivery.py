@@ -30,6 +30,10 @@ def deliver(shared: Shared, run: Run | None, message: Message) -> None:
     if isinstance(message, StartChild):
         childhood.create_child(shared, message)
         return
+    if isinstance(message, (ChildStarted, ChildStartFailed, ChildClosed)) and _was_reset(run):
+        assert run is not None
+        shared.effects.append(Send(message.replace(to_run_id=run.reset_run_id)))
+        return
     turn = Turn(shared, run) if run is not None else None
     match message:
         case SignalExternal():
@@ -56,3 +60,8 @@ def deliver(shared: Shared, run: Run | None, message: Message) -> None:
             raise TypeError(f"no receiver for {type(message).__name__}")
     if turn is not None:
         finish(turn)
+
+
+def _was_reset(run: Run | None) -> bool:
+    """Its children belong to the run that it was reset to."""
+    return run is not None and not run.running and bool(run.reset_run_id)

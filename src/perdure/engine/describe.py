@@ -9,10 +9,12 @@ from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 from perdure.engine.activity_options import fill_options
 from perdure.engine.failures import next_delay
 from perdure.engine.state import Activity, Run
-from perdure.engine.times import set_duration, set_timestamp
+from perdure.engine.times import SECOND, set_duration, set_timestamp
 from perdure.enums import EventType, PendingActivityState, PendingWorkflowTaskState, TaskQueueKind
 
 _SIGNALED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
+_NO_TIME = -62_135_596_800 * SECOND
+"""The first moment of the year 1."""
 _A = PendingActivityState
 _W = PendingWorkflowTaskState
 
@@ -87,8 +89,8 @@ def _extended(run: Run, response: DescribeWorkflowExecutionResponse) -> None:
     extended = response.workflow_extended_info
     if run.execution_expires_at:
         set_timestamp(extended.execution_expiration_time, run.execution_expires_at)
-    if run.run_expires_at:
-        set_timestamp(extended.run_expiration_time, run.run_expires_at)
+    # Without a run timeout the reference shows its own "no time" (recorded: reset_reapplies_signals).
+    set_timestamp(extended.run_expiration_time, run.run_expires_at or _NO_TIME)
     extended.cancel_requested = run.cancel_requested
     if run.started_at != run.original_started_at:  # only a reset moves the start
         set_timestamp(extended.last_reset_time, run.started_at)

@@ -59,6 +59,8 @@ class StartChild(Message):
     root_workflow_id: str
     root_run_id: str
     parent_priority: bytes
+    ancestors: list[str]
+    """Runs that the parent was reset from, oldest first."""
     __slots__ = (
         *_TO,
         "from_namespace",
@@ -69,8 +71,16 @@ class StartChild(Message):
         "root_workflow_id",
         "root_run_id",
         "parent_priority",
+        "ancestors",
     )
-    DEFAULTS = {**_EMPTY, "initiated": b"", "root_workflow_id": "", "root_run_id": "", "parent_priority": b""}
+    DEFAULTS = {
+        **_EMPTY,
+        "initiated": b"",
+        "root_workflow_id": "",
+        "root_run_id": "",
+        "parent_priority": b"",
+        "ancestors": (),
+    }
 
 
 class ChildStarted(Message):

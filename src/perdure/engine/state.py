@@ -322,7 +322,7 @@ class Parent(Fields):
 class Changes:
     """What turns did to a run since its last commit; the runtime takes it when it seals a batch."""
 
-    __slots__ = ("changed", "events", "first_event_id", "items", "request_ids", "started", "visibility")
+    __slots__ = ("changed", "events", "first_event_id", "inherits", "items", "request_ids", "started", "visibility")
 
     def __init__(self) -> None:
         self.changed = False
@@ -330,6 +330,9 @@ class Changes:
         self.events: list[bytes] = []
         """Framed as elements of `History.events`: joined they are a serialised History."""
         self.first_event_id = 0
+        self.inherits: tuple[int, int] | None = None
+        """Of a run that was just reset: number of the run whose history it begins with, and the last event of it that
+        is not among `events`."""
         self.items: set[tuple[int, str]] = set()
         self.request_ids: list[tuple[str, int, int]] = []
         self.visibility = False
@@ -394,6 +397,8 @@ CORE_FIELDS: Final = (
     "workflow_task_attempt",
     "start_carries",
     "fairness_weight",
+    "reset_request_id",
+    "ancestors",
 )
 _DEFAULTS: Final[dict[str, Any]] = {
     "namespace_id": "",
@@ -429,6 +434,8 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "problems": (),
     "workflow_task_attempt": 1,
     "start_carries": False,
+    "reset_request_id": "",
+    "ancestors": (),
 }
 
 
@@ -501,6 +508,10 @@ class Run:
     """The attempt that the next workflow task gets."""
     start_carries: bool
     """The start event has links or completion callbacks, which a continued run inherits."""
+    reset_request_id: str
+    """The request that made this run by a reset."""
+    ancestors: list[str]
+    """Runs that this one was reset from, oldest first: its children may have been started for one of them."""
 
     __slots__ = (
         *CORE_FIELDS,

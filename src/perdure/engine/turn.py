@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio.api.history.v1 import History, HistoryEvent
 
@@ -69,6 +69,34 @@ class Needs(Exception):
         self.event_ids = event_ids
 
 
+class NeedsRun(Exception):
+    """The turn needs another run of its execution in memory. The runtime loads it, if it is there, and decides again
+    with `run_id` among `Shared.readings`."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
+
+
+class Reading(Protocol):
+    """Takes a history in stored batches, in order and without gaps, and keeps what it wants of it."""
+
+    next_event_id: int
+
+    def take(self, first_event_id: int, last_event_id: int, blob: bytes) -> None: ...
+
+
+class NeedsReading(Exception):
+    """The turn needs a run's whole history to have gone through `reading`. The runtime sees to that, a bit at a time,
+    and decides again with the reading in `Shared.readings`, by run ID; nothing is decided about the execution
+    meanwhile."""
+
+    def __init__(self, run: Run, reading: Reading) -> None:
+        super().__init__(run.run_id)
+        self.run = run
+        self.reading = reading
+
+
 @dataclass(slots=True)
 class OfferWorkflowTask:
     """Give the run's pending workflow task to matching (queue and stickiness are in the task)."""
@@ -114,6 +142,8 @@ class Shared:
     """Custom search attributes of the namespace, name to number of enums.IndexedValueType."""
     namespaces: Container[str] = ()
     """Names of all namespaces, for commands that aim at another one."""
+    readings: Mapping[str, Reading | None] = field(default_factory=dict)
+    """Histories read after a `NeedsReading`, by run ID; None of a run that was looked for after a `NeedsRun`."""
 
 
 class Turn:

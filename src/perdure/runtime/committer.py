@@ -398,6 +398,7 @@ class Committer:
             items,
             # The core holds the request that started the run.
             [seen for seen in changes.request_ids if seen != (run.create_request_id, STARTED_EVENT, 1)],
+            changes.inherits if changes.inherits and changes.inherits[1] else None,
         )
         batch.runs.append(write)
         current = execution.current

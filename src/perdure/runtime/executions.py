@@ -84,6 +84,8 @@ class Loaded:
         if tail is None:
             first = run.changes.first_event_id if run.changes.events else run.next_event_id
             tail = self.tails[run.run_id] = Tail(first)
+            if run.changes.inherits is not None:
+                tail.durable_event_id = 0  # not even what it begins with is there yet
         return tail
 
     @property

@@ -128,6 +128,14 @@ class Histories:
 
         one(0)
 
+    def awaits_commit(self, run: Run, event_ids: tuple[int, ...]) -> bool:
+        """Whether events that a turn needs are neither in memory nor in the store yet: the run was just reset, and they
+        are copied with the commit under way."""
+        loaded = self._loaded(run)
+        if loaded is None or loaded.tail(run).durable_event_id >= max(event_ids):
+            return False
+        return self._unwritten(run, event_ids) is None
+
     def _unwritten(self, run: Run, event_ids: tuple[int, ...]) -> list[HistoryEvent] | None:
         """The events from memory, if all are there: in the tail (sealed) or among the run's changes (not sealed)."""
         loaded = self._loaded(run)

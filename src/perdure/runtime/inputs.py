@@ -54,6 +54,7 @@ class Input:
         "error",
         "key",
         "loaded_events",
+        "readings",
         "reply",
         "run_id",
         "runtime",
@@ -82,6 +83,7 @@ class Input:
         self.error: PerdureError | None = None
         self.committed: Callable[[], None] | None = None
         self.loaded_events: dict[tuple[str, int], Any] = {}
+        self.readings: dict[str, Any] = {}
 
     def decided(self) -> None:
         """Called in the round of the decision, when what it wrote has joined the open batch."""
@@ -112,6 +114,7 @@ class Input:
             return
         self.reply = self.error = self.committed = None
         self.loaded_events = {}
+        self.readings = {}
         self.runtime.enter(self)
 
     def give_up(self, error: PerdureError) -> None:

@@ -35,6 +35,8 @@ from perdure.engine.tokens import TaskToken
 from perdure.engine.turn import (
     Closed,
     Needs,
+    NeedsReading,
+    NeedsRun,
     OfferActivityTask,
     OfferWorkflowTask,
     Send,
@@ -45,6 +47,7 @@ from perdure.errors import Internal, NotFound, PerdureError, ResourceExhausted, 
 from perdure.log import Log
 from perdure.matching import Matching
 from perdure.matching.workers import WorkerRegistry
+from perdure.runtime import readings
 from perdure.runtime.alarms import Alarm, Alarms
 from perdure.runtime.committer import Committer
 from perdure.runtime.dispatch import ACTIVITY_QUEUE, WORKFLOW_QUEUE, Dispatch, StartTask
@@ -245,9 +248,11 @@ class Runtime:
         """
         self.enter(Input(self, (namespace.id, WORKFLOW, workflow_id), run_id, decide, waiter))
 
-    def start_run(self, namespace: Namespace, workflow_id: str, decide: Starts, waiter: Waiter | None) -> None:
+    def start_run(
+        self, namespace: Namespace, workflow_id: str, decide: Starts, waiter: Waiter | None, *, run_id: str = ""
+    ) -> None:
         """The same for inputs that may start a run: `decide(shared, current_run_or_none)`, which ends its own turns."""
-        self.enter(Input(self, (namespace.id, WORKFLOW, workflow_id), "", decide, waiter, starts=True))
+        self.enter(Input(self, (namespace.id, WORKFLOW, workflow_id), run_id, decide, waiter, starts=True))
 
     def decide_record(
         self,
@@ -294,7 +299,7 @@ class Runtime:
             self._process(loaded, item)
         else:
             loaded.inputs.append(item)
-            self._pump(loaded)
+            self.pump(loaded)
 
     def ready(self, item: Input) -> bool:
         """Whether `enter` would decide this input at once; loads its execution if the store answers inline."""
@@ -314,31 +319,31 @@ class Runtime:
         """How many executions have inputs that wait for a read, and how many inputs wait for room."""
         return self._loading + len(self._waiting)
 
-    def _block(self, loaded: Loaded) -> None:
+    def block(self, loaded: Loaded) -> None:
         loaded.blocked = True
         self._loading += 1
 
-    def _unblock(self, loaded: Loaded) -> None:
+    def unblock(self, loaded: Loaded) -> None:
         loaded.blocked = False
         self._loading -= 1
         if self.skipper is not None:
             self.skipper.poke()
 
     def _load(self, loaded: Loaded, run_id: str) -> None:
-        self._block(loaded)
+        self.block(loaded)
 
         def came(failure: StoreFailed | None) -> None:
-            self._unblock(loaded)
+            self.unblock(loaded)
             if failure is not None:
                 waiting, loaded.inputs = loaded.inputs, deque()
                 for item in waiting:
                     item.give_up(Unavailable(str(failure)))
                 return
-            self._pump(loaded)
+            self.pump(loaded)
 
         self.executions.load(loaded, run_id, came)
 
-    def _pump(self, loaded: Loaded) -> None:
+    def pump(self, loaded: Loaded) -> None:
         """Decide what waits at an execution, in order, until something must be loaded."""
         while loaded.inputs and not loaded.blocked:
             item = loaded.inputs[0]
@@ -364,6 +369,7 @@ class Runtime:
             item.loaded_events,
             self._search_types(execution.namespace_id),
             self.namespaces.names(),
+            item.readings,
         )
         item.attempts += 1
         result: Reply | Outcome | Pending | None = None
@@ -382,6 +388,10 @@ class Runtime:
         except Needs as needs:
             item.attempts -= 1
             self._fetch(loaded, item, needs)
+            return
+        except (NeedsRun, NeedsReading) as needs:
+            item.attempts -= 1
+            readings.fetch(self, loaded, item, needs)
             return
         except Stale:
             pass
@@ -412,28 +422,34 @@ class Runtime:
 
     def _fetch(self, loaded: Loaded, item: Input, needs: Needs) -> None:
         """Bring stored events that a turn needs, then decide it again; those behind it wait."""
-        self._block(loaded)
+        self.block(loaded)
         run = needs.run
 
         def came(events: list[Any]) -> None:
             for event in events:
                 item.loaded_events[run.run_id, event.event_id] = event
-            self._unblock(loaded)
-            self._pump(loaded)
+            self.unblock(loaded)
+            self.pump(loaded)
 
         def failed(error: PerdureError) -> None:
             loaded.inputs.popleft()
-            self._unblock(loaded)
+            self.unblock(loaded)
             item.give_up(error)
-            self._pump(loaded)
+            self.pump(loaded)
+
+        def read() -> None:
+            try:
+                self.histories.read_events(run, needs.event_ids, came)
+            except Unavailable as error:
+                if not loaded.blocked:
+                    raise  # the events came; it is what was decided with them that failed
+                failed(error)
 
         loaded.inputs.appendleft(item)
-        try:
-            self.histories.read_events(run, needs.event_ids, came)
-        except Unavailable as error:
-            if not loaded.blocked:
-                raise  # the events came; it is what was decided with them that failed
-            failed(error)
+        if self.histories.awaits_commit(run, needs.event_ids):
+            readings.once_durable(self, loaded, read)
+        else:
+            read()
 
     def enter_next(self, item: Input) -> None:
         """Take an input in the round of the decision under way, when that is over: a thousand in a row do not nest."""
@@ -531,12 +547,12 @@ class Runtime:
 
     def after_commit(self, callback: Callable[[], object]) -> None:
         """Call back when all that was decided so far is durable, or is given up: what is read then is true."""
-        self.committer.follow(_Callback(callback), self.committer.newest_no)
+        self.committer.follow(Callback(callback), self.committer.newest_no)
 
     def answer_after_commit(self, waiter: Waiter, reply: Reply) -> None:
         """Answer with what was seen of undecided things (namespaces) once all of it is durable."""
         self.committer.follow(
-            _Callback(lambda: waiter.finish(reply), lambda error: waiter.fail(error)), self.committer.newest_no
+            Callback(lambda: waiter.finish(reply), lambda error: waiter.fail(error)), self.committer.newest_no
         )
 
     def write_namespace(self, write: NamespaceWrite, waiter: Waiter, reply: Reply) -> None:
@@ -553,7 +569,7 @@ class Runtime:
             waiter.fail(error)
 
         self.committer.add_namespace(write)
-        self.committer.follow(_Callback(landed, refused), self.committer.newest_no)
+        self.committer.follow(Callback(landed, refused), self.committer.newest_no)
 
     # ---- tasks
     def poll_workflow_task(
@@ -668,7 +684,7 @@ class Runtime:
                 terminate(turn, "Delete workflow execution", None, "history-service")
 
             def committed() -> None:
-                self._forget(key, run, _Callback(lambda: waiter.finish(reply), refused))
+                self._forget(key, run, Callback(lambda: waiter.finish(reply), refused))
 
             def refused(error: PerdureError) -> None:
                 if attempts > 1:
@@ -683,9 +699,9 @@ class Runtime:
     def forget(self, key: Key, record: Record, waiter: Waiter, reply: Reply) -> None:
         """Remove a record of another kind, to be called when the decision to do so is durable; answers `waiter` when
         that is."""
-        self._forget(key, record, _Callback(lambda: waiter.finish(reply), waiter.fail))
+        self._forget(key, record, Callback(lambda: waiter.finish(reply), waiter.fail))
 
-    def _forget(self, key: Key, run: Run | Record, forgotten: _Callback) -> None:
+    def _forget(self, key: Key, run: Run | Record, forgotten: Callback) -> None:
         self.committer.add_delete(RunDelete(key[0], key[1], key[2], run.run_id, run.run_no))
         self.wakes.arm(key, run.run_id, 0)
         if self.skipper is not None:
@@ -703,7 +719,7 @@ class Runtime:
         self.committer.follow(forgotten, self.committer.newest_no)
 
 
-class _Callback:
+class Callback:
     """A follower that only wants to know. Without `refused`, it wants to know when there is nothing to wait for."""
 
     __slots__ = ("_callback", "_refused")

@@ -50,6 +50,9 @@ class RunWrite:
     items: Sequence[ItemWrite] = ()
     request_ids: Sequence[tuple[str, int, int]] = ()
     """(request ID, event type number, event ID or 0 while buffered), appended; a known request ID is replaced."""
+    inherits: tuple[int, int] | None = None
+    """(run number, last event ID): its history begins with a copy of the batches of that run up to that event, which
+    must be the end of one."""
 
 
 @dataclass(slots=True)

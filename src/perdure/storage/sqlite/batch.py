@@ -63,6 +63,7 @@ def prepare(batch: Batch) -> Transaction:
     put_items: list[Row] = []
     deleted_items: list[Row] = []
     request_ids: list[Row] = []
+    inherited: list[Row] = []
     for run in batch.runs:
         if run.version == 1:
             inserts.append(RUN(run))
@@ -70,6 +71,8 @@ def prepare(batch: Batch) -> Transaction:
             updates.append((run.run_no, run.version, run.core, run.wake_at))
         if (events := run.history) is not None:
             history.append((run.run_no, events.first_event_id, events.last_event_id, events.blob))
+        if run.inherits is not None:
+            inherited.append((run.run_no, *run.inherits))
         if run.items:
             _items(run, put_items, deleted_items)
         for request_id, event_type, event_id in run.request_ids:
@@ -82,6 +85,7 @@ def prepare(batch: Batch) -> Transaction:
             rest.append((SQL[name], rows))
 
     then("insert_history", history)
+    then("copy_history", inherited)
     then("put_item", put_items)
     then("delete_item", deleted_items)
     then("put_request_id", request_ids)

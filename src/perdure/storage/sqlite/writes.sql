@@ -16,6 +16,12 @@ select version from runs where run_no = ?;
 -- name: insert_history
 insert into history (run_no, first_event_id, last_event_id, blob) values (?, ?, ?, ?);
 
+-- name: copy_history
+-- A run that was reset begins with the history of another one. (run_no, run_no of the other, last event ID)
+insert into history (run_no, first_event_id, last_event_id, blob)
+select ?1, first_event_id, last_event_id, blob from history
+ where run_no = ?2 and last_event_id <= ?3 and first_event_id <= ?3 order by first_event_id;
+
 -- name: put_item
 insert or replace into items (run_no, sort, key, value) values (?, ?, ?, ?);
 

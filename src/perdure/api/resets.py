@@ -1,0 +1,83 @@
+"""ResetWorkflowExecution (reference: api 9.4, engine 8.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from temporalio.api.workflow.v1 import PostResetOperation
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest, ResetWorkflowExecutionResponse
+
+from perdure.api.call import PENDING, Call, Pending, Reply
+from perdure.api.checks import check_execution, longer_than
+from perdure.engine.limits import Limits
+from perdure.engine.reapplying import SIGNALS, UPDATES
+from perdure.engine.resetting import Reset, reset_workflow
+from perdure.engine.state import Run
+from perdure.engine.turn import Shared
+from perdure.enums import ResetReapplyType
+from perdure.errors import InvalidArgument
+from perdure.runtime.runtime import missing_run
+
+if TYPE_CHECKING:
+    from perdure.runtime.runtime import Runtime
+
+_R = ResetReapplyType
+_EXCLUDED: Final[dict[int, frozenset[int]]] = {
+    int(_R.RESET_REAPPLY_TYPE_UNSPECIFIED): frozenset(),
+    int(_R.RESET_REAPPLY_TYPE_ALL_ELIGIBLE): frozenset(),
+    int(_R.RESET_REAPPLY_TYPE_SIGNAL): frozenset({UPDATES}),
+    int(_R.RESET_REAPPLY_TYPE_NONE): frozenset({SIGNALS, UPDATES}),
+}
+
+
+class ResetHandlers:
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def ResetWorkflowExecution(self, request: ResetWorkflowExecutionRequest, call: Call) -> Reply | Pending:
+        runtime = self._runtime
+        namespace = runtime.namespaces.active(request.namespace)
+        execution = request.workflow_execution
+        check_execution(execution, request.HasField("workflow_execution"))
+        wanted = validated_reset(request, runtime.limits)
+
+        def reset(shared: Shared, base: Run | None) -> Reply:
+            if base is None:
+                raise missing_run(execution.workflow_id, execution.run_id)
+            reply = ResetWorkflowExecutionResponse()
+            reply.run_id = reset_workflow(shared, base, wanted)
+            return reply
+
+        runtime.start_run(namespace, execution.workflow_id, reset, call, run_id=execution.run_id)
+        return PENDING
+
+
+def validated_reset(request: ResetWorkflowExecutionRequest, limits: Limits) -> Reset:
+    if not request.request_id:
+        raise InvalidArgument("RequestId is not set on request.")
+    if longer_than(request.request_id, limits.id_length):
+        raise InvalidArgument("RequestId length exceeds limit.")
+    check_post_reset(request.post_reset_operations)
+    return Reset(
+        finish_event_id=request.workflow_task_finish_event_id,
+        request_id=request.request_id,
+        reason=request.reason,
+        excluded=excluded_kinds(request.reset_reapply_type, request.reset_reapply_exclude_types),
+    )
+
+
+def excluded_kinds(reapply_type: int, exclude_types: Iterable[int]) -> frozenset[int]:
+    """The older field names what is carried over, the newer one what is not: each may leave out more."""
+    excluded = _EXCLUDED.get(int(reapply_type))
+    if excluded is None:
+        raise InvalidArgument(f"unknown reset type: {reapply_type}")
+    return excluded | frozenset(map(int, exclude_types))
+
+
+def check_post_reset(operations: Iterable[PostResetOperation]) -> None:
+    for operation in operations:
+        name = operation.WhichOneof("variant")
+        wanted = "".join(word.capitalize() for word in (name or "").split("_"))
+        kind = f"*workflow.PostResetOperation_{wanted}_" if name else "<nil>"
+        raise InvalidArgument(f"unsupported post reset operation: {kind}")
