@@ -111,6 +111,17 @@ class DeadlineExceeded(PerdureError):
     """The caller's time is over."""
 
 
+class QueryTooSlow(DeadlineExceeded):
+    """A list or count was given up; clients do not repeat it by themselves, as they would what is exhausted."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"the filter took longer than {seconds:g} s and was stopped: make it narrower by a WorkflowId, "
+            "WorkflowType, TaskQueue or search attribute that is equal to a value which few executions have, "
+            "or by a range of CloseTime"
+        )
+
+
 class Unimplemented(PerdureError):
     """Not offered by this server, or switched off."""
 

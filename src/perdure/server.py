@@ -196,7 +196,7 @@ def compose_server(surroundings: Surroundings) -> Parts:
     from perdure.storage.sqlite import SqliteStore
 
     config = surroundings.config
-    store = SqliteStore(config.db_filename, pragmas=config.pragmas)
+    store = SqliteStore(config.db_filename, pragmas=config.pragmas, monotonic=surroundings.monotonic)
     runtime = Runtime(
         store,
         config,

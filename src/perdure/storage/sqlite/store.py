@@ -1,26 +1,27 @@
 """The Store of one server over SQLite.
 
-A file has four connections: one on the event loop for short reads, one on a thread for lists and counts (which may take
-as long as a filter asks for), the writer's and the checkpointer's. Memory has one for everything, and no thread: every
-answer is there before the call returns.
+A file has a connection on the event loop for short reads, a few on threads for lists and counts (which may take long),
+the writer's and the checkpointer's. Memory has one for everything, and no thread: every answer is there before the call
+returns.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Any, TypeVar, TypeVarTuple
 
 import apsw
 
 from perdure import __version__
+from perdure.clock import Monotonic
 from perdure.storage.sqlite import connection as connections
 from perdure.storage.sqlite import reads, visibility
 from perdure.storage.sqlite.batch import Points, prepare
 from perdure.storage.sqlite.lock import LockFile
 from perdure.storage.sqlite.migrate import migrate
+from perdure.storage.sqlite.readers import Readers
 from perdure.storage.sqlite.sweep import sweep
 from perdure.storage.sqlite.writer import Writer, attempt
 from perdure.storage.store import (
@@ -47,7 +48,8 @@ R = TypeVar("R")
 
 class SqliteStore:
     """`path` None keeps everything in memory. `pragmas` are set on every connection. `points` is called by the writer
-    with "before_commit" and "after_commit": crash tests stop the process there."""
+    with "before_commit" and "after_commit": crash tests stop the process there. `monotonic` measures how long lists and
+    counts take: without it they may take for ever."""
 
     def __init__(
         self,
@@ -55,22 +57,25 @@ class SqliteStore:
         *,
         pragmas: Mapping[str, str] = MappingProxyType({}),
         points: Points | None = None,
+        monotonic: Monotonic | None = None,
     ) -> None:
         self.persistence_name = path or IN_MEMORY
         self._path = path
         self._pragmas = pragmas
         self._points = points
+        self._monotonic = monotonic
         self._connections: list[apsw.Connection] = []
         self._lock: LockFile | None = None
         self._writer: Writer | None = None
-        self._queries: ThreadPoolExecutor | None = None
+        self._readers: Readers | None = None
         self._memory_failed: StoreFailed | None = None
 
     # ---- life
     async def open(self) -> None:
         try:
             if self._path is None:
-                self._main = self._visibility = self._open_memory()
+                self._main = self._open_memory()
+                self._readers = Readers(lambda: self._main, self._monotonic, shared=True)
             else:
                 self._open_file(self._path)
         except BaseException:
@@ -93,9 +98,8 @@ class SqliteStore:
             write.pragma("journal_mode", "wal")
             migrate(write, path, __version__)
             self._main = self._connect(path)
-            self._visibility = self._connect(path)
             checkpoints = self._connect(path)
-        self._queries = ThreadPoolExecutor(max_workers=1, thread_name_prefix="perdure-queries")
+        self._readers = Readers(lambda: self._connect(path), self._monotonic)
         self._writer = Writer(path, write, checkpoints, asyncio.get_running_loop(), self._points)
 
     def _connect(self, path: str) -> apsw.Connection:
@@ -108,9 +112,9 @@ class SqliteStore:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(None, self._writer.stop)
             self._writer = None
-        if self._queries is not None:
-            self._queries.shutdown()
-            self._queries = None
+        if self._readers is not None:
+            self._readers.close()
+            self._readers = None
         self._let_go()
 
     def _let_go(self) -> None:
@@ -230,9 +234,7 @@ class SqliteStore:
     async def count_executions(self, namespace_id: str, query: Query, group_by: str = "") -> list[tuple[Any, int]]:
         return await self._ask(visibility.count_executions, namespace_id, query, group_by or query.group_by)
 
-    async def _ask(self, ask: Callable[[apsw.Connection, *A], R], *arguments: *A) -> R:
+    async def _ask(self, question: Callable[[apsw.Connection, *A], R], *arguments: *A) -> R:
+        assert self._readers is not None, "the store is not open"
         with connections.reported(self.persistence_name):
-            if self._queries is None:
-                return ask(self._visibility, *arguments)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._queries, ask, self._visibility, *arguments)
+            return await self._readers.ask(question, *arguments)
