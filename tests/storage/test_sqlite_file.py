@@ -13,8 +13,13 @@ import apsw
 import pytest
 
 from perdure.storage.sqlite import SqliteStore
+from perdure.storage.sqlite.batch import EXECUTION
+from perdure.storage.sqlite.batch import SQL as WRITES
+from perdure.storage.sqlite.connection import APPLICATION_ID
+from perdure.storage.sqlite.migrate import migrations
 from perdure.storage.store import Refused, StoreFailed
-from tests.storage.rows import batch, current, events, execution, loaded, outcome, outcomes, run, written
+from perdure.visibility.parser import parse
+from tests.storage.rows import NAMESPACE, batch, current, events, execution, loaded, outcome, outcomes, run, written
 
 
 async def opened(path: str, **options: object) -> SqliteStore:
@@ -60,7 +65,12 @@ async def test_close_finishes_what_was_submitted(path: str) -> None:
 CRASH = """
 import asyncio, os, signal, sys
 from perdure.storage.sqlite import SqliteStore
-from tests.storage.rows import batch, current, run, written
+from perdure.storage.sqlite.batch import EXECUTION
+from perdure.storage.sqlite.batch import SQL as WRITES
+from perdure.storage.sqlite.connection import APPLICATION_ID
+from perdure.storage.sqlite.migrate import migrations
+from perdure.visibility.parser import parse
+from tests.storage.rows import NAMESPACE, batch, current, run, written
 
 async def main(path, point):
     hits = 0
@@ -220,3 +230,25 @@ async def test_a_closed_database_is_one_file_and_its_lock(path: str) -> None:
     await store.close()
 
     assert {file.name for file in Path(path).parent.iterdir()} == {"perdure.db", "perdure.db.lock"}
+
+
+async def test_a_database_of_format_1_is_brought_to_the_newest(path: str) -> None:
+    number, script = migrations()[0]
+    assert number == 1
+    old = apsw.Connection(path)
+    old.pragma("journal_mode", "wal")
+    old.execute(script)
+    old.execute("insert into meta values ('format', cast('1' as blob))")
+    old.pragma("application_id", APPLICATION_ID)
+    old.execute(WRITES["insert_execution"], EXECUTION(execution(1)))
+    old.close()
+
+    store = await opened(path)
+
+    await written(store, visibility=[execution(2)])
+    rows, _ = await store.list_executions(NAMESPACE, parse("WorkflowType = 'Order'", {}), 9, b"")
+    assert [row.run_no for row in rows] == [2, 1]
+    await store.close()
+    assert (
+        apsw.Connection(path).execute("select value from meta where name = 'format'").get == b"%d" % migrations()[-1][0]
+    )

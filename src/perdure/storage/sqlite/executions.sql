@@ -1,11 +1,11 @@
--- The ends between which `visibility.py` puts a compiled filter.
+-- The ends between which `visibility.py` puts a compiled filter. {source} says which index the rows come from.
 
 -- name: list_executions
 select e.run_no, e.namespace_id, e.run_id, e.workflow_id, e.workflow_type, e.status, e.start_time, e.execution_time,
        e.close_time, e.task_queue, e.parent_workflow_id, e.parent_run_id, coalesce(e.root_workflow_id, e.workflow_id),
        e.root_run_id, e.history_length, e.history_size, e.state_transitions, e.memo, e.search_attributes, e.division,
        e.close_order
-  from executions e
+  from executions e {source}
  where e.namespace_id = ?;
 
 -- name: after
@@ -16,13 +16,10 @@ select e.run_no, e.namespace_id, e.run_id, e.workflow_id, e.workflow_type, e.sta
 order by e.close_order desc, e.start_time desc, e.run_no limit ?;
 
 -- name: count_executions
-select count(*) from executions e where e.namespace_id = ?;
+select count(*) from executions e {source} where e.namespace_id = ?;
 
 -- name: count_by_status
--- Filters on status and division alone never touch the executions. That running ones close in the far future is said here
--- too, because a compiled filter on running says it.
+-- Filters on status and division alone never touch the executions.
 select coalesce(sum(e.total), 0)
-  from (select namespace_id, nullif(division, '') as division, status, total,
-               iif(status = 1, 253402300799999999, null) as close_order
-          from execution_counts) e
+  from (select namespace_id, nullif(division, '') as division, status, total from execution_counts) e
  where e.namespace_id = ?;

@@ -1,193 +1,34 @@
-"""A list filter as SQL: `compile_condition` turns the tree into a predicate over `executions e` with its parameters.
-
-Two things shape it. SQL's three-valued logic is the filter language's own (`!=` and `NOT IN` skip rows where the
-attribute is unset), so under a `NOT` an attribute must be read as a value that may be null. Outside of any `NOT`,
-unknown and false are the same, and a search for an equal value may start from the index over the values instead of
-from the executions.
-"""
+"""Lists and counts of executions on SQLite: pages by key, each read from the place that `seeks.py` finds best."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from typing import Any
 
 import apsw
 
 from perdure.errors import InvalidArgument
+from perdure.storage.sqlite.filters import compile_filter, value_of
+from perdure.storage.sqlite.seeks import Seek, best_seek, walked_index
 from perdure.storage.sqlite.sql import statements
 from perdure.storage.store import VisibilityWrite
-from perdure.visibility.query import And, Between, Compare, Condition, In, IsNull, Not, Or, Query, Scalar
-from perdure.visibility.text import tokens
+from perdure.visibility.query import Query
 
 SQL = statements("executions.sql")
 
-TEXT = 1
-KEYWORD_LIST = 7
-"""Numbers of IndexedValueType."""
+SORTED = 10_000
+"""Rows that are rather fetched and sorted than looked for along the list: some 50 ms."""
 
-COLUMNS = {
-    "WorkflowId": "e.workflow_id",
-    "RunId": "e.run_id",
-    "WorkflowType": "e.workflow_type",
-    "TaskQueue": "e.task_queue",
-    "ExecutionStatus": "e.status",
-    "StartTime": "e.start_time",
-    "ExecutionTime": "e.execution_time",
-    # Open runs compare as closing in the far future.
-    "CloseTime": "e.close_order",
-    "ExecutionDuration": "(e.close_time - e.execution_time)",
-    # Known only once the run is closed.
-    "HistoryLength": "iif(e.close_time is null, null, e.history_length)",
-    "HistorySizeBytes": "iif(e.close_time is null, null, e.history_size)",
-    "StateTransitionCount": "iif(e.close_time is null, null, e.state_transitions)",
-    "ParentWorkflowId": "e.parent_workflow_id",
-    "ParentRunId": "e.parent_run_id",
-    "RootWorkflowId": "coalesce(e.root_workflow_id, e.workflow_id)",
-    "RootRunId": "e.root_run_id",
-    "TemporalNamespaceDivision": "e.division",
-    # Users cannot have an attribute of this name: it begins with Temporal.
-    "TemporalScheduleId": "iif(e.division = 'TemporalScheduler', e.workflow_id, null)",
-}
-"""Attributes with a column of their own; all others are rows of `search_values`."""
+COUNTED_BY_KEY = 200_000
+"""Rows that are rather fetched and counted than found by a look at every row: some 500 ms."""
 
-RUNNING, COMPLETED = 1, 2
-"""WorkflowExecutionStatus. Those above have an index."""
-
-FOREVER = 253_402_300_799_999_999
-"""`close_order` while open."""
+COVERED = {"WorkflowType", "ExecutionStatus", "StartTime", "CloseTime", "TemporalNamespaceDivision"}
+"""What each index that is walked knows itself: a count of these alone reads no row."""
 
 COUNTED = {"ExecutionStatus", "TemporalNamespaceDivision"}
 """What `execution_counts` knows of an execution."""
 
-OPERATORS = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
-
-MAX_DEPTH = 100
-"""Parentheses and NOTs within each other; SQLite itself gives up somewhat below 1,000."""
-
-Sql = tuple[str, list[Any]]
 Row = tuple[Any, ...]
-VALUE = "(select v.value from search_values v where v.run_no = e.run_no and v.name = ?)"
-ANY = "(select max(v.value in (%s)) from search_values v where v.run_no = e.run_no and v.name = ?)"
-SEEK = "e.run_no in (select v.run_no from search_values v where v.name = ? and v.value in (%s))"
-UNSET = "not exists (select 1 from search_values v where v.run_no = e.run_no and v.name = ?)"
-
-
-def compile_filter(query: Query) -> Sql:
-    """The whole filter; without a mention of TemporalNamespaceDivision it sees one division only."""
-    parts: list[Sql] = []
-    if "TemporalNamespaceDivision" not in query.types:
-        parts.append(("e.division = ?", [query.division]) if query.division else ("e.division is null", []))
-    if query.condition is not None:
-        parts.append(compile_condition(query.condition, query.types))
-    return " and ".join(sql for sql, _ in parts) or "true", [value for _, values in parts for value in values]
-
-
-def compile_condition(condition: Condition, types: dict[str, int], negated: bool = False, depth: int = 0) -> Sql:
-    """`negated` is true beneath a NOT, where unknown must stay unknown. The SQL is safe to put beside an operator."""
-    if depth > MAX_DEPTH:
-        raise InvalidArgument("invalid query: invalid expression: too many conditions within each other")
-    match condition:
-        case And(parts):
-            return _join([compile_condition(part, types, negated, depth + 1) for part in parts], "and")
-        case Or(parts):
-            return _join([compile_condition(part, types, negated, depth + 1) for part in parts], "or")
-        case Not(inner):
-            sql, parameters = compile_condition(inner, types, True, depth + 1)
-            return f"(not {sql})", parameters
-        case IsNull(attribute):
-            return _is_null(attribute)
-        case Compare(attribute, "STARTS_WITH", value):
-            return _starts_with(attribute, str(value))
-        case Compare(attribute, op, value):
-            if op == "=" or (op == "!=" and _has_many(attribute, types)):
-                sql, parameters = _equals(attribute, (value,), types, negated or op == "!=")
-                return (sql, parameters) if op == "=" else (f"(not {sql})", parameters)
-            sql, parameters = _value(attribute)
-            return f"({sql} {OPERATORS[op]} ?)", [*parameters, value]
-        case In(attribute, values):
-            return _equals(attribute, values, types, negated)
-        case Between(attribute, low, high):
-            sql, parameters = _value(attribute)
-            return f"({sql} between ? and ?)", [*parameters, low, high]
-
-
-def _has_many(attribute: str, types: dict[str, int]) -> bool:
-    return attribute not in COLUMNS and types.get(attribute) in (KEYWORD_LIST, TEXT)
-
-
-def _value(attribute: str) -> Sql:
-    column = COLUMNS.get(attribute)
-    return (VALUE, [attribute]) if column is None else (column, [])
-
-
-def _equals(attribute: str, values: Sequence[Scalar], types: dict[str, int], negated: bool) -> Sql:
-    column = COLUMNS.get(attribute)
-    if column is None and types.get(attribute) == TEXT:
-        values = [word for value in values for word in tokens(str(value))]
-    marks = ", ".join("?" * len(values))
-    if column is not None:
-        sql = f"({column} = ?)" if len(values) == 1 else f"({column} in ({marks}))"
-        return (sql, list(values)) if negated else _indexed(attribute, sql, values)
-    if not negated:
-        return f"({SEEK % marks})", [attribute, *values]
-    if _has_many(attribute, types):
-        return ANY % marks, [*values, attribute]
-    return f"({VALUE} in ({marks}))", [attribute, *values]
-
-
-def _indexed(attribute: str, sql: str, values: Sequence[Scalar]) -> Sql:
-    """`sql`, which says that the attribute is one of `values`, in words by which the planner finds an index."""
-    marks = ", ".join("?" * len(values))
-    match attribute:
-        case "RunId":
-            return f"(e.run_no in (select r.run_no from runs r where r.run_id in ({marks})))", list(values)
-        case "RootWorkflowId":
-            # A root of null is the run's own workflow ID.
-            own = f"e.root_workflow_id is null and e.workflow_id in ({marks})"
-            return f"(e.root_workflow_id in ({marks}) or ({own}))", [*values, *values]
-        case "ExecutionStatus" if list(values) == [RUNNING]:
-            return f"({sql} and e.close_order = {FOREVER})", list(values)
-        case "ExecutionStatus" if all(isinstance(value, int) and value > COMPLETED for value in values):
-            return f"({sql} and e.status > {COMPLETED})", list(values)
-        case _:
-            return sql, list(values)
-
-
-def _is_null(attribute: str) -> Sql:
-    if attribute == "CloseTime":
-        return "(e.close_time is null)", []
-    column = COLUMNS.get(attribute)
-    return (f"({UNSET})", [attribute]) if column is None else (f"({column} is null)", [])
-
-
-def _starts_with(attribute: str, prefix: str) -> Sql:
-    # As a range, which an index can seek by; text is compared by code point, as UTF-8 sorts.
-    sql, parameters = _value(attribute)
-    end = _after_all_that_start_with(prefix)
-    if end is None:
-        return f"({sql} >= ?)", [*parameters, prefix]
-    return f"({sql} >= ? and {sql} < ?)", [*parameters, prefix, *parameters, end]
-
-
-def _after_all_that_start_with(prefix: str) -> str | None:
-    stem = prefix.rstrip("\U0010ffff")
-    if not stem:
-        return None
-    following = ord(stem[-1]) + 1
-    # Surrogates are no characters and have no UTF-8.
-    return stem[:-1] + chr(0xE000 if following == 0xD800 else following)
-
-
-def _join(parts: list[Sql], operator: str) -> Sql:
-    # Balanced, since `a and b and c and …` nests as deep as it is long.
-    if len(parts) == 1:
-        return parts[0]
-    middle = len(parts) // 2
-    left, left_parameters = _join(parts[:middle], operator)
-    right, right_parameters = _join(parts[middle:], operator)
-    return f"({left} {operator} {right})", left_parameters + right_parameters
-
 
 # ---- pages
 
@@ -213,15 +54,11 @@ def read_token(token: bytes) -> tuple[int, int, int]:
 def list_executions(
     connection: apsw.Connection, namespace_id: str, query: Query, page_size: int, after: bytes
 ) -> tuple[list[VisibilityWrite], bytes]:
-    condition, parameters = compile_filter(query)
-    sql = f"{SQL['list_executions']} and {condition}"
-    parameters = [namespace_id, *parameters]
-    if after:
-        close_order, start_time, run_no = read_token(after)
-        sql += f" and {SQL['after']}"
-        parameters += [close_order, start_time, close_order, start_time, run_no]
+    place = read_token(after) if after else None
+    seek = best_seek(connection, namespace_id, query, SORTED)
     # One row more than asked for tells whether there is a next page.
-    rows: list[Row] = connection.execute(f"{sql} {SQL['order']}", [*parameters, page_size + 1]).fetchall()
+    sql, parameters = list_statement(namespace_id, query, seek, place, page_size + 1)
+    rows: list[Row] = connection.execute(sql, parameters).fetchall()
     token = b""
     if len(rows) > page_size:
         rows.pop()
@@ -230,21 +67,52 @@ def list_executions(
     return [_row(row) for row in rows], token
 
 
+def list_statement(
+    namespace_id: str, query: Query, seek: Seek | None, place: tuple[int, int, int] | None, limit: int
+) -> tuple[str, list[Any]]:
+    source, said, parameters = _source(query, seek)
+    condition, values = compile_filter(query)
+    sql = f"{SQL['list_executions'].format(source=source)}{said} and {condition}"
+    parameters = [namespace_id, *parameters, *values]
+    if place is not None:
+        close_order, start_time, run_no = place
+        sql += f" and {SQL['after']}"
+        parameters += [close_order, start_time, close_order, start_time, run_no]
+    return f"{sql} {SQL['order']}", [*parameters, limit]
+
+
+def _source(query: Query, seek: Seek | None) -> tuple[str, str, list[Any]]:
+    """How the table is read, a condition on it, and that condition's parameters."""
+    if seek is None:
+        index, said = walked_index(query)
+        return f"indexed by {index}", said, []
+    return "not indexed", f" and e.run_no in ({seek.sql})", seek.parameters
+
+
 def count_executions(
     connection: apsw.Connection, namespace_id: str, query: Query, group_by: str
 ) -> list[tuple[Any, int]]:
-    condition, parameters = compile_filter(query)
-    named = set(query.types) | ({group_by} if group_by else set())
-    base = SQL["count_by_status" if named <= COUNTED else "count_executions"]
-    sql = f"{base} and {condition}"
-    parameters = [namespace_id, *parameters]
+    sql, parameters = count_statement(connection, namespace_id, query, group_by)
     if not group_by:
         return [(None, connection.execute(sql, parameters).get)]
-    group, group_parameters = _value(group_by)
+    group, group_parameters = value_of(group_by)
     # Repeated as the first column: the named statement begins with the count.
     sql = sql.replace("select ", f"select {group}, ", 1) + " group by 1 order by 1"
     rows: list[Row] = connection.execute(sql, group_parameters + parameters).fetchall()
     return [(value, count) for value, count in rows if count]
+
+
+def count_statement(
+    connection: apsw.Connection, namespace_id: str, query: Query, group_by: str
+) -> tuple[str, list[Any]]:
+    condition, values = compile_filter(query)
+    named = set(query.types) | ({group_by} if group_by else set())
+    if named <= COUNTED:
+        return f"{SQL['count_by_status']} and {condition}", [namespace_id, *values]
+    most = SORTED if named <= COVERED else COUNTED_BY_KEY
+    source, said, parameters = _source(query, best_seek(connection, namespace_id, query, most))
+    sql = f"{SQL['count_executions'].format(source=source)}{said} and {condition}"
+    return sql, [namespace_id, *parameters, *values]
 
 
 def _row(row: Row) -> VisibilityWrite:
