@@ -7,9 +7,11 @@
     python -m benchmarks signals                            10,000 signals to one run
     python -m benchmarks workflow --profile server.prof     where the server's CPU goes
     python -m benchmarks workflow --address localhost:7233 --pid 4711
+    python -m benchmarks visibility                         lists and counts over a million runs
 
 Parts: workflow, floor, above-floor, signals, timers (10,000 open in one run), pending (signals to a run with 2,000
-pending activities), payloads (1 KiB to 1 MiB), launch (time to the first answer, idle memory).
+pending activities), payloads (1 KiB to 1 MiB), launch (time to the first answer, idle memory),
+visibility (not among everything: it loads a million runs first, some two minutes and 1.4 GB).
 """
 
 from __future__ import annotations
@@ -50,6 +52,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--address", help="drive the server at HOST:PORT instead of launching one")
     parser.add_argument("--pid", type=int, help="that server's process, for its CPU and memory")
     parser.add_argument("--profile", type=Path, help="run the server under cProfile and keep its output in this file")
+    parser.add_argument("--runs", type=int, default=usual.runs, help="of visibility (default 1,000,000)")
+    parser.add_argument("--database", type=Path, help="of visibility: load this file, or ask it when it is there")
     return parser.parse_args()
 
 

@@ -19,6 +19,7 @@ import uvloop
 from benchmarks import large_runs
 from benchmarks.load import LoadFigures, OneActivityLoad
 from benchmarks.meter import ProcessMeter, calibration_ms
+from benchmarks.visibility import visibility
 from tests.support.server_process import ServerProcess, dev_server_command, free_port
 
 Figures = dict[str, Any]
@@ -36,6 +37,8 @@ class Options:
     address: str | None = None
     pid: int | None = None
     profile: Path | None = None
+    runs: int = 1_000_000
+    database: Path | None = None
 
 
 class UnfitOptions(Exception):
@@ -194,6 +197,7 @@ PARTS: dict[str, Callable[[Options], Figures]] = {
     "pending": pending,
     "payloads": payloads,
     "launch": launch,
+    "visibility": lambda options: visibility(options.runs, options.database),
 }
 
 
