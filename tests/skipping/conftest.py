@@ -16,7 +16,11 @@ from tests.skipping.clock import Clock
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    async with Server(time_skipping=True, search_attributes={"CustomKeyword": "Keyword"}) as running:
+    async with Server(
+        time_skipping=True,
+        search_attributes={"CustomKeyword": "Keyword"},
+        dynamic_config={"frontend.WorkflowPauseEnabled": True},
+    ) as running:
         yield running
 
 

@@ -70,7 +70,9 @@ GAPS: dict[str, str] = {
     "GetWorkflowExecutionHistoryReverse": "test_a_history_is_read_backwards",
     "ResetWorkflowExecution": "test_a_reset_run_skips_to_its_timers",
     "ResetStickyTaskQueue, DeleteWorkflowExecution": "test_a_run_is_deleted_and_its_stickiness_reset",
-    "UpdateWorkflowExecutionOptions, Pause/UnpauseWorkflowExecution": OPERATOR_COMMANDS,
+    "UpdateWorkflowExecutionOptions, Pause/UnpauseWorkflowExecution": (
+        "test_a_paused_workflow_holds_no_time_and_its_options_change"
+    ),
     "Register/Update/Deprecate/ListNamespaces": "test_namespaces_are_registered_updated_listed_and_deprecated",
     "GetClusterInfo, GetSearchAttributes, DescribeTaskQueue": "test_cluster_search_attributes_and_queues_are_described",
     "ListTaskQueuePartitions, UpdateTaskQueueConfig": NotYet("partitions and queue settings are not there yet"),
@@ -896,3 +898,23 @@ async def test_a_paused_activity_holds_no_time_and_goes_on_when_told(api: Api, c
     await api.ResetActivity(ws.ResetActivityRequest(**charge, keep_paused=True))
     await api.UnpauseActivity(ws.UnpauseActivityRequest(**charge))
     assert (await api.poll_activity()).attempt == 1
+
+
+async def test_a_paused_workflow_holds_no_time_and_its_options_change(api: Api, clock: Clock) -> None:
+    before = await clock.now()
+    await api.start()
+    await api.step(schedule_activity(), start_timer(seconds=3600))
+    order = {"namespace": NAMESPACE, "workflow_id": "order-1"}
+
+    await api.PauseWorkflowExecution(ws.PauseWorkflowExecutionRequest(**order))
+    await clock.sleep(2 * HOUR)
+    assert await clock.now() - before > 2 * HOUR - 1
+    assert kinds((await api.history()).history)[-1] == "TIMER_FIRED"
+
+    options = ws.UpdateWorkflowExecutionOptionsRequest(namespace=NAMESPACE, workflow_execution=execution())
+    options.workflow_execution_options.priority.priority_key = 1
+    options.update_mask.paths.append("priority")
+    await api.UpdateWorkflowExecutionOptions(options)
+    await api.UnpauseWorkflowExecution(ws.UnpauseWorkflowExecutionRequest(**order))
+    assert (await api.poll()).task_token
+    assert (await api.poll_activity()).activity_id == "charge"

@@ -16,6 +16,7 @@ from perdure.api.task_queues import TaskQueueHandlers
 from perdure.api.visibility import VisibilityHandlers
 from perdure.api.worker_versioning import DeprecatedDeploymentHandlers, VersionSetHandlers, WorkerConfigHandlers
 from perdure.api.workers import WorkerHandlers
+from perdure.api.workflow_operations import WorkflowOperationHandlers
 from perdure.api.workflow_tasks import WorkflowTaskHandlers
 from perdure.api.workflows import WorkflowHandlers
 
@@ -27,6 +28,7 @@ HANDLERS: Final = (
     SystemHandlers,
     NamespaceHandlers,
     WorkflowHandlers,
+    WorkflowOperationHandlers,
     HistoryHandlers,
     WorkflowTaskHandlers,
     ActivityHandlers,

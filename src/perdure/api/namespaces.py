@@ -29,6 +29,7 @@ from perdure.api.answers import after_commit
 from perdure.api.call import PENDING, Call, Pending, Reply
 from perdure.api.checks import longer_than
 from perdure.api.system import CLUSTER_NAME
+from perdure.api.workflow_operations import PAUSE_ENABLED
 from perdure.engine.times import set_duration, set_timestamp, valid_duration
 from perdure.enums import ArchivalState, ReplicationState
 from perdure.errors import InvalidArgument, NamespaceAlreadyExists, NamespaceNotFound
@@ -189,6 +190,7 @@ class NamespaceHandlers:
         can.reported_problems_search_attribute = True
         can.worker_heartbeats = True
         can.worker_poll_complete_on_shutdown = True
+        can.workflow_pause = self._runtime.config.dynamic.bool(PAUSE_ENABLED, False)
         info.limits.blob_size_limit_error = limits.blob_size
         info.limits.memo_size_limit_error = limits.memo_size
         info.supports_schedules = False

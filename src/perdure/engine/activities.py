@@ -73,7 +73,14 @@ def start_activity_task(turn: Turn, scheduled_event_id: int, stamp: int, poller:
     the input is large, so that it must be read back from the Scheduled event."""
     run = turn.run
     activity = run.activities.get(scheduled_event_id)
-    if activity is None or not run.running or activity.stamp != stamp or activity.started_at or activity.paused:
+    if (
+        activity is None
+        or not run.running
+        or activity.stamp != stamp
+        or activity.started_at
+        or activity.paused
+        or run.paused
+    ):
         raise Stale
     fixed = activity.answer or fixed_answer(run, turn.stored_event(scheduled_event_id), activity.retry_policy)
     activity = activity.replace(
@@ -132,12 +139,14 @@ def reissue_activity_task(turn: Turn, token: TaskToken) -> bool:
     activity = run.activities.get(token.scheduled_event_id)
     if activity is None or not run.running or not activity.started_at or activity.stamp != token.stamp:
         return False
+    held = activity.paused or run.paused
     activity = activity.replace(
-        started_at=0, started_identity="", request_id="", worker_version=b"", stamp=turn.next_stamp(), offered=True
+        started_at=0, started_identity="", request_id="", worker_version=b"", stamp=turn.next_stamp(), offered=not held
     )
     _put(turn, activity)
     arm(run, activity)
-    turn.effect(OfferActivityTask(run, activity.scheduled_event_id))
+    if not held:
+        turn.effect(OfferActivityTask(run, activity.scheduled_event_id))
     return True
 
 

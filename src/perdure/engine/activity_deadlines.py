@@ -18,7 +18,7 @@ _NOT_ENOUGH_TIME: Final = (
 )
 
 
-def deadlines(activity: Activity) -> list[tuple[int, int]]:
+def deadlines(run: Run, activity: Activity) -> list[tuple[int, int]]:
     """(due, what) of all that is armed; `what` is a TimeoutType, or 0 for the next attempt's dispatch. Ties go by that
     number: an unstarted activity with schedule-to-close alone times out as schedule-to-start."""
     if activity.paused:
@@ -33,7 +33,7 @@ def deadlines(activity: Activity) -> list[tuple[int, int]]:
             alive = max(activity.started_at, activity.heartbeat_at)
             armed.append((alive + activity.heartbeat_timeout, failures.HEARTBEAT))
     else:
-        if not activity.offered:
+        if not activity.offered and not run.paused:
             armed.append((activity.attempt_scheduled_at, _DISPATCH))
         if activity.schedule_to_start:
             armed.append((activity.attempt_scheduled_at + activity.schedule_to_start, failures.SCHEDULE_TO_START))
@@ -42,13 +42,13 @@ def deadlines(activity: Activity) -> list[tuple[int, int]]:
 
 def next_deadline(run: Run, activity: Activity) -> int:
     """Microseconds since 1970; 0 when nothing is armed."""
-    armed = deadlines(activity)
+    armed = deadlines(run, activity)
     return min(armed)[0] if armed and run.running else 0
 
 
 def on_deadline(turn: Turn, activity: Activity) -> None:
     """Carry out the earliest thing that is due by now; nothing when none is."""
-    armed = deadlines(activity)
+    armed = deadlines(turn.run, activity)
     if not armed:
         return
     due, what = min(armed)

@@ -135,7 +135,7 @@ def schedule(turn: Turn, activity: Activity, jitter: int) -> None:
 def offer(turn: Turn, activity: Activity) -> None:
     """Have the attempt given out when its time has come, under a new stamp. `activity` may be filled in place."""
     activity.stamp = turn.next_stamp()
-    activity.offered = activity.attempt_scheduled_at <= turn.now
+    activity.offered = activity.attempt_scheduled_at <= turn.now and not turn.run.paused
     put(turn, activity)
     if activity.offered:
         turn.effect(OfferActivityTask(turn.run, activity.scheduled_event_id))

@@ -12,6 +12,7 @@ from typing import Any
 
 from temporalio.api.common.v1 import Memo, Payload
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflow.v1 import WorkflowExecutionPauseInfo
 
 from perdure.engine.state import (
     ACTIVITY,
@@ -36,6 +37,8 @@ from perdure.enums import EventType, WorkflowExecutionStatus
 INSTANT = SECOND // 2
 """When a timer without a duration fires. The reference's timers are up to a second late, and what its clients do right
 after such a completion comes first (recorded: workflow_task_bad_commands)."""
+_RUNNING = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING
+_PAUSED = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED
 STICKY = 2
 """enums.TaskQueueKind.TASK_QUEUE_KIND_STICKY."""
 
@@ -117,6 +120,8 @@ def _started(run: Run, event: HistoryEvent) -> None:
     if a.HasField("prev_auto_reset_points"):
         run.reset_points = a.prev_auto_reset_points.SerializeToString(deterministic=True)
     run.start_carries = bool(event.links or a.completion_callbacks)
+    if a.HasField("versioning_override"):
+        run.versioning_override = a.versioning_override.SerializeToString(deterministic=True)
     run.changes.visibility = True
 
 
@@ -130,6 +135,41 @@ def _closes(status: int, attributes: str, successor: bool) -> Callable[[Run, His
         run.changes.visibility = True
 
     return closed
+
+
+def apply_pause(run: Run, event: HistoryEvent) -> None:
+    """Of a Paused event, also before it has its place in history: a pause holds at once."""
+    a = event.workflow_execution_paused_event_attributes
+    info = WorkflowExecutionPauseInfo()
+    info.identity = a.identity
+    info.reason = a.reason
+    info.paused_time.CopyFrom(event.event_time)
+    run.status = _PAUSED
+    run.pause_info = info.SerializeToString(deterministic=True)
+    run.pause_request_id = a.request_id
+    run.changes.visibility = run.changes.status = True
+
+
+def apply_unpause(run: Run, event: HistoryEvent) -> None:
+    """The same of an Unpaused event."""
+    run.status = _RUNNING
+    run.pause_info = b""
+    run.pause_request_id = ""
+    run.changes.visibility = run.changes.status = True
+
+
+def apply_options(run: Run, event: HistoryEvent) -> None:
+    """The same of an OptionsUpdated event."""
+    a = event.workflow_execution_options_updated_event_attributes
+    if a.HasField("versioning_override"):
+        run.versioning_override = a.versioning_override.SerializeToString(deterministic=True)
+    elif a.unset_versioning_override:
+        run.versioning_override = b""
+    if a.HasField("priority"):
+        run.priority = a.priority.SerializeToString(deterministic=True)
+        run.priority_key = a.priority.priority_key
+        run.fairness_key = a.priority.fairness_key
+        run.fairness_weight = a.priority.fairness_weight
 
 
 # ---- workflow task
@@ -366,6 +406,9 @@ _APPLY: dict[int, Callable[[Run, HistoryEvent], None]] = {
     ),
     _E.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: _closes(_S.WORKFLOW_EXECUTION_STATUS_CANCELED, "", False),
     _E.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: _closes(_S.WORKFLOW_EXECUTION_STATUS_TERMINATED, "", False),
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_PAUSED: apply_pause,
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_UNPAUSED: apply_unpause,
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED: apply_options,
     _E.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED: _task_scheduled,
     _E.EVENT_TYPE_WORKFLOW_TASK_STARTED: _task_started,
     _E.EVENT_TYPE_WORKFLOW_TASK_COMPLETED: _task_completed,

@@ -8,6 +8,7 @@ from typing import Final
 from temporalio.api.common.v1 import Link, Payloads
 
 from perdure.engine import chains, children
+from perdure.engine.pause_info import note_pauses
 from perdure.engine.state import CANCEL, SIGNAL, TIMER
 from perdure.engine.turn import Closed, Turn
 from perdure.enums import EventType, WorkflowTaskFailedCause
@@ -97,6 +98,9 @@ def after_close(turn: Turn, *, tell_parent: bool = True, tell_children: bool = T
     run.sticky_timeout = 0
     run.backoff_until = 0
     run.awaits_parent = False
+    if run.pause_info:
+        run.pause_info = b""
+        note_pauses(turn)
     for sort, items in ((TIMER, run.timers), (SIGNAL, run.signals), (CANCEL, run.cancels)):
         for key in items:
             turn.dirty(sort, key)

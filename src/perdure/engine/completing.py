@@ -17,6 +17,7 @@ from perdure.engine.activities import StartedActivity, start_eager_activity
 from perdure.engine.bad_command import BadCommand
 from perdure.engine.commands import check_sequence, run_commands
 from perdure.engine.failing import REPORTED_PROBLEMS, fail_for_bad_command, write_timeout
+from perdure.engine.pausing import hold_activities
 from perdure.engine.state import WorkflowTask
 from perdure.engine.times import MAX_DURATION, duration_us
 from perdure.engine.tokens import TaskToken
@@ -57,6 +58,8 @@ def complete_workflow_task(turn: Turn, token: TaskToken, request: RespondWorkflo
             f"workflow task completion pagination is disabled for this namespace {turn.run.namespace}"
         )
     _check_versioning(request)
+    if request.force_create_new_workflow_task and turn.run.paused:
+        raise FailedPrecondition("Workflow is paused and force create new workflow task is not allowed.")
     check_sequence(request.commands)
     chains.prepare(turn, request)
 
@@ -101,6 +104,9 @@ def _complete(
     done = CompletedTask()
     if outcome.closed or not run.running:
         return done
+    if run.paused:
+        hold_activities(turn)
+        outcome.eager.clear()
     worker_version = run.worker_version if request.HasField("worker_version_stamp") else b""
     for scheduled_event_id in outcome.eager:
         done.eager_activities.append(start_eager_activity(turn, scheduled_event_id, request.identity, worker_version))

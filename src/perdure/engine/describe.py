@@ -81,6 +81,8 @@ def _info(run: Run, response: DescribeWorkflowExecutionResponse) -> None:
         info.auto_reset_points.MergeFromString(run.reset_points)
     if run.worker_version:
         info.most_recent_worker_version_stamp.MergeFromString(run.worker_version)
+    if run.versioning_override:
+        info.versioning_info.versioning_override.MergeFromString(run.versioning_override)
     if run.priority:
         info.priority.MergeFromString(run.priority)
 
@@ -96,6 +98,8 @@ def _extended(run: Run, response: DescribeWorkflowExecutionResponse) -> None:
         set_timestamp(extended.last_reset_time, run.started_at)
     set_timestamp(extended.original_start_time, run.original_started_at)
     extended.reset_run_id = run.reset_run_id
+    if run.pause_info:
+        extended.pause_info.MergeFromString(run.pause_info)
     for request_id, (event_type, event_id) in run.request_ids.items():
         if event_type == _SIGNALED:  # remembered to see repetitions, not shown
             continue

@@ -6,6 +6,7 @@ import json
 from typing import Final
 
 from temporalio.api.common.v1 import Payload
+from temporalio.api.workflow.v1 import WorkflowExecutionPauseInfo
 
 from perdure.engine.turn import Turn
 
@@ -17,6 +18,9 @@ def note_pauses(turn: Turn) -> None:
     activity is gone."""
     run = turn.run
     entries = []
+    if run.pause_info:
+        reason = WorkflowExecutionPauseInfo.FromString(run.pause_info).reason
+        entries += [f"Workflow:{run.workflow_id}", f"Reason:{reason}"]
     types = {activity.activity_type for activity in run.activities.values() if activity.paused}
     entries += [f"property:activityType={name}" for name in sorted(types)]
     if entries:

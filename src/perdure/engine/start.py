@@ -323,6 +323,8 @@ def _fill(shared: Shared, event: HistoryEvent, request: StartRequest, run_id: st
     if execution_timeout:
         expires = shared.now + execution_timeout + _MILLISECOND // 2
         set_timestamp(attributes.workflow_execution_expiration_time, expires - expires % _MILLISECOND)
+    if request.HasField("versioning_override"):
+        attributes.versioning_override.CopyFrom(request.versioning_override)
     attributes.identity = request.identity
     attributes.workflow_id = shared.execution.execution_id
     attributes.original_execution_run_id = run_id

@@ -20,6 +20,8 @@ from typing import Any, ClassVar, Final
 from perdure.enums import WorkflowExecutionStatus
 
 RUNNING: Final = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
+PAUSED: Final = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED)
+"""Open like RUNNING, but no task is given out."""
 
 
 class Fields:
@@ -322,7 +324,17 @@ class Parent(Fields):
 class Changes:
     """What turns did to a run since its last commit; the runtime takes it when it seals a batch."""
 
-    __slots__ = ("changed", "events", "first_event_id", "inherits", "items", "request_ids", "started", "visibility")
+    __slots__ = (
+        "changed",
+        "events",
+        "first_event_id",
+        "inherits",
+        "items",
+        "request_ids",
+        "started",
+        "status",
+        "visibility",
+    )
 
     def __init__(self) -> None:
         self.changed = False
@@ -336,6 +348,8 @@ class Changes:
         self.items: set[tuple[int, str]] = set()
         self.request_ids: list[tuple[str, int, int]] = []
         self.visibility = False
+        self.status = False
+        """Paused or unpaused: lists show another status, though the run is open."""
         self.started = False
         """The run was created in this commit."""
 
@@ -399,6 +413,9 @@ CORE_FIELDS: Final = (
     "fairness_weight",
     "reset_request_id",
     "ancestors",
+    "pause_info",
+    "pause_request_id",
+    "versioning_override",
 )
 _DEFAULTS: Final[dict[str, Any]] = {
     "namespace_id": "",
@@ -436,6 +453,9 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "start_carries": False,
     "reset_request_id": "",
     "ancestors": (),
+    "pause_info": b"",
+    "pause_request_id": "",
+    "versioning_override": b"",
 }
 
 
@@ -512,6 +532,11 @@ class Run:
     """The request that made this run by a reset."""
     ancestors: list[str]
     """Runs that this one was reset from, oldest first: its children may have been started for one of them."""
+    pause_info: bytes
+    """Serialised WorkflowExecutionPauseInfo; empty unless the run is paused."""
+    pause_request_id: str
+    versioning_override: bytes
+    """Serialised VersioningOverride, or empty."""
 
     __slots__ = (
         *CORE_FIELDS,
@@ -564,7 +589,12 @@ class Run:
 
     @property
     def running(self) -> bool:
-        return self.status == RUNNING
+        """Open, paused or not."""
+        return self.status == RUNNING or self.status == PAUSED
+
+    @property
+    def paused(self) -> bool:
+        return self.status == PAUSED
 
     @property
     def history_length(self) -> int:

@@ -24,6 +24,7 @@ from perdure.engine import cron
 from perdure.engine.limits import Limits
 from perdure.engine.search_attributes import validate_search_attributes
 from perdure.engine.times import MAX_DURATION, SECOND, duration_us, set_duration, valid_duration
+from perdure.engine.versioning import validate_versioning_override
 from perdure.enums import TaskQueueKind, WorkflowIdConflictPolicy, WorkflowIdReusePolicy
 from perdure.errors import InvalidArgument, Unimplemented
 
@@ -189,6 +190,8 @@ def _check_rest(request: StartRequest, limits: Limits, types: Mapping[str, int])
         validate_search_attributes(request.search_attributes.indexed_fields, types, limits, namespace=request.namespace)
     if request.HasField("priority"):
         validate_priority(request.priority)
+    if request.HasField("versioning_override"):
+        validate_versioning_override(request.versioning_override, request.task_queue.name)
     validate_links(request.links, limits)
     if request.HasField("time_skipping_config"):
         raise Unimplemented("The Time-Skipping feature is not enabled for namespace.")

@@ -75,6 +75,12 @@ def schedule_workflow_task(turn: Turn, *, break_backoff: bool = False, offer: bo
     run = turn.run
     if run.workflow_task is not None or not run.running:
         return
+    if run.paused:  # unpausing schedules it
+        if break_backoff and (run.backoff_until or run.awaits_parent):
+            run.backoff_until = 0
+            run.awaits_parent = False
+            turn.touch()
+        return
     if (run.backoff_until or run.awaits_parent) and not break_backoff:
         return
     if turn.task_held:

@@ -430,7 +430,8 @@ class Committer:
         if run.changes.started:
             change = VisibilityChange.STARTED
         else:
-            change = VisibilityChange.ATTRIBUTES if run.running else VisibilityChange.STATUS
+            moved = run.changes.status or not run.running
+            change = VisibilityChange.STATUS if moved else VisibilityChange.ATTRIBUTES
         values = None
         if row.search_attributes != tail.listed_attributes:
             tail.listed_attributes = row.search_attributes

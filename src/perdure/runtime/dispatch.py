@@ -203,7 +203,7 @@ class Dispatch:
 
     def offer_activity_task(self, loaded: Loaded, run: Run, scheduled_event_id: int) -> None:
         activity = run.activities.get(scheduled_event_id)
-        if activity is None or activity.started_at:
+        if activity is None or activity.started_at or not activity.offered:
             return
         self._offer(
             (loaded.key[0], activity.queue, ACTIVITY_QUEUE),

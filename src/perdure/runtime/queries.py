@@ -106,7 +106,7 @@ class Queries:
             rejected = (condition == _NOT_OPEN and run.status != RUNNING) or (
                 condition == _NOT_COMPLETED_CLEANLY and run.status not in (RUNNING, _COMPLETED)
             )
-            if rejected:
+            if rejected or run.paused:
                 response = QueryWorkflowResponse()
                 response.query_rejected.status = run.status  # type: ignore[assignment] # an int of that enum
                 return response
