@@ -6,23 +6,6 @@ import temporalio.api.workflowservice.v1 as ws
 from tests.api.client import Api
 
 
-async def test_the_server_tells_what_it_can_and_nothing_else(api: Api) -> None:
-    info = await api.GetSystemInfo(ws.GetSystemInfoRequest())
-
-    able = {field.name for field, value in info.capabilities.ListFields() if value}
-    assert able == {
-        "signal_and_query_header",
-        "internal_error_differentiation",
-        "activity_failure_include_heartbeat",
-        "encoded_failure_attributes",
-        "build_id_based_versioning",
-        "upsert_memo",
-        "eager_workflow_start",
-        "sdk_metadata",
-        "count_group_by_execution_status",
-    }
-
-
 async def test_the_version_is_one_that_go_and_java_clients_accept(api: Api) -> None:
     info = await api.GetSystemInfo(ws.GetSystemInfoRequest())
 

@@ -219,3 +219,6 @@ _RUN: Final[dict[int, Callable[[Completion, Command], None]]] = {
     _T.COMMAND_TYPE_MODIFY_WORKFLOW_PROPERTIES: attributes.modify_properties,
     _T.COMMAND_TYPE_PROTOCOL_MESSAGE: _protocol_message,
 }
+
+SERVED_COMMANDS: Final = frozenset(_RUN)
+"""Command types that a workflow may send."""
