@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format check conformance interop bench soak clean
+.PHONY: help demo test lint format check conformance interop docs bench soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ conformance: $(READY) ## the recorded scenarios alone
 
 interop: $(READY) ## other languages' SDKs: all, or LANGUAGES="go java typescript"
 	$(BIN)/python -m tests.interop $(LANGUAGES)
+
+docs: $(READY) ## write docs/compatibility.md from the code
+	$(BIN)/python -m tools.compatibility
 
 bench: $(READY) ## the figures of benchmarks/README.md, as JSON (about six minutes)
 	$(BIN)/python -m benchmarks

@@ -1,0 +1,162 @@
+"""Writes docs/compatibility.md: what of the API is served, as the code itself tells.
+
+Whether an RPC is there is read off the handlers' classes, a command off the table of commands, an event off the
+engine's sources, a capability off the answers of a server. By hand are only the notes: what a served RPC lacks, and
+why another is not there.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+from temporalio.api.enums.v1 import CommandType, EventType
+from temporalio.api.namespace.v1 import NamespaceInfo
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    DescribeNamespaceResponse,
+    GetSystemInfoRequest,
+    GetSystemInfoResponse,
+)
+
+import perdure.engine
+from perdure import Server
+from perdure.api.handlers import HANDLERS
+from perdure.api.registry import (
+    OPERATOR_SERVICE,
+    TEST_SERVICE,
+    WORKFLOW_SERVICE,
+    build_methods,
+    served_rpcs,
+)
+from perdure.api.test_service import TestServiceHandlers
+from perdure.engine.commands import SERVED_COMMANDS
+
+PAGE = Path(__file__).parents[1] / "docs" / "compatibility.md"
+
+PARTLY: Mapping[str, str] = {
+    "StartWorkflowExecution": "no completion callbacks, no time skipping of single workflows",
+    "SignalWithStartWorkflowExecution": "as StartWorkflowExecution",
+    "RegisterNamespace": "no archival, no global namespaces",
+    "UpdateNamespace": "no archival, no replication; search attributes are changed by the operator service alone",
+    "ListClusters": "there is one, this server",
+}
+"""What an RPC that is served does not do, or a deliberate difference."""
+
+WHY_NOT: Mapping[str, str] = {
+    r".*Nexus.*": "Nexus",
+    r".*Deployment.*": "worker deployments",
+    r".*(BuildIdCompatibility|VersioningRules|WorkerTaskReachability)": "deprecated kinds of worker versioning",
+    r".*WorkflowRules?": "workflow rules",
+    r".*Archived.*": "archival",
+    r"(AddOrUpdate|Remove)RemoteCluster": "one server has no remote clusters",
+    r"(Fetch|Update)WorkerConfig": "commands to workers",
+    r"PollWorkflowExecutionTimeSkipping": "time skipping of single workflows: the whole server skips instead",
+}
+"""Why RPCs whose name matches are not there. What matches none is on its way."""
+
+ON_ITS_WAY = "not there yet"
+
+INTRODUCTION = """\
+# Compatibility
+
+What of Temporal's API this server answers. Written by `make docs` from the code: an RPC is *done* when it has a
+handler, *partly* when a note says what its handler lacks, and else *no*: it answers `UNIMPLEMENTED` by name. The
+names are those of the installed `temporalio` package.\
+"""
+
+SERVICES: Mapping[str, str] = {
+    WORKFLOW_SERVICE: "WorkflowService",
+    OPERATOR_SERVICE: "OperatorService",
+    TEST_SERVICE: "TestService, of servers that skip time",
+}
+
+
+class _TestService:
+    """Stands for the service in the list of methods."""
+
+    service = TEST_SERVICE
+
+
+def rpcs(service: str) -> Iterator[tuple[str, bool]]:
+    """Each RPC of a service, and whether it has a handler."""
+    served = served_rpcs((*HANDLERS, TestServiceHandlers))
+    for method in build_methods((_TestService(),)).values():
+        if method.service == service:
+            yield method.rpc, (service, method.rpc) in served
+
+
+def why_not(rpc: str) -> str:
+    return next((reason for pattern, reason in WHY_NOT.items() if re.fullmatch(pattern, rpc)), ON_ITS_WAY)
+
+
+def events_written() -> frozenset[str]:
+    """The event types that some module of the engine names in order to write one; applying is not writing."""
+    names = set()
+    for path in Path(perdure.engine.__path__[0]).glob("*.py"):
+        if path.name != "apply.py":
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Attribute) and node.attr.startswith("EVENT_TYPE_"):
+                    names.add(node.attr)
+    return frozenset(names)
+
+
+async def capabilities() -> dict[str, dict[str, bool]]:
+    """What a server claims, by the RPC that claims it."""
+    async with Server() as server, grpc.aio.insecure_channel(server.address) as channel:
+
+        async def ask(rpc: str, request: Any, kind: Any) -> Any:
+            path = f"/{WORKFLOW_SERVICE}/{rpc}"
+            call = channel.unary_unary(path, lambda message: message.SerializeToString(), kind.FromString)
+            return await call(request)
+
+        system = await ask("GetSystemInfo", GetSystemInfoRequest(), GetSystemInfoResponse)
+        default = DescribeNamespaceRequest(namespace="default")
+        namespace = await ask("DescribeNamespace", default, DescribeNamespaceResponse)
+    claims = {
+        "GetSystemInfo": (GetSystemInfoResponse.Capabilities.DESCRIPTOR, system.capabilities),
+        "DescribeNamespace": (NamespaceInfo.Capabilities.DESCRIPTOR, namespace.namespace_info.capabilities),
+    }
+    return {
+        rpc: {field.name: getattr(claimed, field.name) for field in descriptor.fields}
+        for rpc, (descriptor, claimed) in claims.items()
+    }
+
+
+def page() -> str:
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield INTRODUCTION
+    for service, title in SERVICES.items():
+        yield from ("", f"## {title}", "", "| RPC | | |", "|---|---|---|")
+        for rpc, served in sorted(rpcs(service)):
+            note = PARTLY.get(rpc, "")
+            state = ("partly" if note else "done") if served else "no"
+            yield f"| {rpc} | {state} | {note if served else why_not(rpc)} |"
+    yield from ("", "## Commands of workflows", "", "| command | |", "|---|---|")
+    for name, number in CommandType.items()[1:]:
+        yield f"| {_title(name)} | {'done' if number in SERVED_COMMANDS else 'no'} |"
+    yield from ("", "## Events", "", "Which event types the engine writes.", "", "| event | |", "|---|---|")
+    written = events_written()
+    for name, _ in EventType.items()[1:]:
+        yield f"| {_title(name)} | {'done' if name in written else 'no'} |"
+    yield from ("", "## Capabilities", "", "What clients are told the server can do.")
+    for rpc, claims in asyncio.run(capabilities()).items():
+        yield from ("", f"| {rpc} | |", "|---|---|")
+        yield from (f"| {name} | {'yes' if claimed else 'no'} |" for name, claimed in claims.items())
+
+
+def _title(name: str) -> str:
+    """`EVENT_TYPE_TIMER_FIRED` as `TimerFired`."""
+    return "".join(word.capitalize() for word in name.split("_TYPE_")[1].split("_"))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
