@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import inspect
 import re
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,6 @@ from perdure.api.registry import (
     TEST_SERVICE,
     WORKFLOW_SERVICE,
     build_methods,
-    served_rpcs,
 )
 from perdure.api.test_service import TestServiceHandlers
 from perdure.engine.commands import SERVED_COMMANDS
@@ -66,8 +67,9 @@ INTRODUCTION = """\
 # Compatibility
 
 What of Temporal's API this server answers. Written by `make docs` from the code: an RPC is *done* when it has a
-handler, *partly* when a note says what its handler lacks, and else *no*: it answers `UNIMPLEMENTED` by name. The
-names are those of the installed `temporalio` package.\
+handler, *partly* when a note says what its handler lacks, and else *no*: it answers `UNIMPLEMENTED` by name. *Refused*
+are RPCs that the reference server refuses by default, in its words. The names are those of the installed `temporalio`
+package.\
 """
 
 SERVICES: Mapping[str, str] = {
@@ -77,6 +79,9 @@ SERVICES: Mapping[str, str] = {
 }
 
 
+ALL_HANDLERS = (*HANDLERS, TestServiceHandlers)
+
+
 class _TestService:
     """Stands for the service in the list of methods."""
 
@@ -84,11 +89,24 @@ class _TestService:
 
 
 def rpcs(service: str) -> Iterator[tuple[str, bool]]:
-    """Each RPC of a service, and whether it has a handler."""
-    served = served_rpcs((*HANDLERS, TestServiceHandlers))
+    """Each RPC of a service, and whether there is a handler that can do anything but refuse."""
+    kinds = [kind for kind in ALL_HANDLERS if getattr(kind, "service", WORKFLOW_SERVICE) == service]
     for method in build_methods((_TestService(),)).values():
         if method.service == service:
-            yield method.rpc, (service, method.rpc) in served
+            handlers = [handler for kind in kinds if (handler := getattr(kind, method.rpc, None)) is not None]
+            yield method.rpc, any(not _only_refuses(handler) for handler in handlers)
+
+
+def refused(rpc: str) -> bool:
+    """Whether there is a handler, and all it does is to refuse."""
+    handlers = [handler for kind in ALL_HANDLERS if (handler := getattr(kind, rpc, None)) is not None]
+    return any(map(_only_refuses, handlers))
+
+
+def _only_refuses(handler: Callable[..., Any]) -> bool:
+    [function] = ast.parse(textwrap.dedent(inspect.getsource(handler))).body
+    assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+    return isinstance(function.body[-1], ast.Raise) and not any(isinstance(n, ast.Return) for n in ast.walk(function))
 
 
 def why_not(rpc: str) -> str:
@@ -138,7 +156,7 @@ def _lines() -> Iterator[str]:
         yield from ("", f"## {title}", "", "| RPC | | |", "|---|---|---|")
         for rpc, served in sorted(rpcs(service)):
             note = PARTLY.get(rpc, "")
-            state = ("partly" if note else "done") if served else "no"
+            state = ("partly" if note else "done") if served else ("refused" if refused(rpc) else "no")
             yield f"| {rpc} | {state} | {note if served else why_not(rpc)} |"
     yield from ("", "## Commands of workflows", "", "| command | |", "|---|---|")
     for name, number in CommandType.items()[1:]:

@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from perdure.api.handlers import HANDLERS
-from perdure.api.registry import SERVED, build_methods, served_rpcs
+from perdure.api.registry import SERVED
 from tests.interop.languages import LANGUAGES, Failed, Missing
 from tests.support.server_process import ServerProcess, free_port, running_dev_server
+from tools import compatibility
 
 EXECUTABLES = Path(sys.executable).parent
 SEARCH_ATTRIBUTES = ("--search-attribute", "CustomerId=Keyword", "--search-attribute", "Amount=Int")
@@ -66,12 +66,7 @@ def servers() -> Iterator[dict[str, str]]:
 
 
 def unserved() -> list[str]:
-    served = served_rpcs(HANDLERS)
-    return sorted(
-        method.rpc
-        for method in build_methods(()).values()
-        if method.service in SERVED and (method.service, method.rpc) not in served
-    )
+    return [rpc for service in SERVED for rpc, there in compatibility.rpcs(service) if not there]
 
 
 if __name__ == "__main__":
