@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import grpc.aio
 import pytest
 import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.common.v1 import Header, Payload, WorkerVersionStamp
-from temporalio.api.enums.v1 import CommandType, EventType
+from temporalio.api.enums.v1 import CommandType, EventType, WorkflowExecutionStatus
 from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
 from temporalio.api.sdk.v1 import WorkflowTaskCompletedMetadata
 
+from perdure import Server
 from perdure.api.handlers import HANDLERS
 from perdure.api.registry import served_rpcs
 from perdure.engine.commands import SERVED_COMMANDS
@@ -139,6 +141,20 @@ async def problems_are_reported(api: Api) -> bool:
     return "TemporalReportedProblems" in found
 
 
+async def workflows_can_be_paused(api: Api) -> bool:
+    await api.start()
+    try:
+        await api.PauseWorkflowExecution(
+            ws.PauseWorkflowExecutionRequest(namespace=NAMESPACE, workflow_id="order-1", reason="stock-taking")
+        )
+    except Refused as refused:
+        assert refused.code == "UNIMPLEMENTED"
+        return False
+    return (await api.describe()).workflow_execution_info.status == WorkflowExecutionStatus.Value(
+        "WORKFLOW_EXECUTION_STATUS_PAUSED"
+    )
+
+
 async def a_backlog_asks_for_more_pollers(api: Api) -> bool:
     for number in range(20):
         await api.start(f"order-{number}")
@@ -167,7 +183,7 @@ NAMESPACES: dict[str, bool | Shows] = {
     "async_update": _UPDATES,
     "worker_heartbeats": rpcs("RecordWorkerHeartbeat", "ListWorkers", "DescribeWorker"),
     "reported_problems_search_attribute": problems_are_reported,
-    "workflow_pause": rpcs("PauseWorkflowExecution", "UnpauseWorkflowExecution"),
+    "workflow_pause": workflows_can_be_paused,
     "standalone_activities": rpcs(
         "StartActivityExecution",
         "DescribeActivityExecution",
@@ -223,6 +239,14 @@ async def test_what_rpcs_and_commands_make_possible_is_claimed_when_they_are_the
 )
 async def test_what_shows_in_behaviour_is_claimed_when_it_does(api: Api, of: str, flag: str, shows: Shows) -> None:
     assert (await claimed(api, of))[flag] == await shows(api)
+
+
+async def test_what_is_switched_on_is_claimed_and_holds() -> None:
+    switches = {"frontend.WorkflowPauseEnabled": True}
+    async with Server(dynamic_config=switches) as server, grpc.aio.insecure_channel(server.address) as channel:
+        api = Api(channel)
+
+        assert (await claimed(api, "namespace"))["workflow_pause"] is True is await workflows_can_be_paused(api)
 
 
 async def test_a_namespace_says_whether_it_has_schedules(api: Api) -> None:
