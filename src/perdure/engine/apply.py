@@ -22,6 +22,7 @@ from perdure.engine.state import (
     RUN,
     SIGNAL,
     TIMER,
+    UPDATE,
     WORKFLOW_TASK,
     Activity,
     Child,
@@ -29,6 +30,7 @@ from perdure.engine.state import (
     Parent,
     Run,
     Timer,
+    Update,
     WorkflowTask,
 )
 from perdure.engine.times import SECOND, duration_us, timestamp_us
@@ -358,6 +360,32 @@ def _external_ended(sort: int, attributes: str) -> Callable[[Run, HistoryEvent],
     return ended
 
 
+# ---- updates
+def _update_admitted(run: Run, event: HistoryEvent) -> None:
+    update_id = event.workflow_execution_update_admitted_event_attributes.request.meta.update_id
+    run.updates[update_id] = Update(update_id=update_id, admitted_event_id=event.event_id)
+    run.changes.items.add((UPDATE, update_id))
+
+
+def _update_accepted(run: Run, event: HistoryEvent) -> None:
+    update_id = event.workflow_execution_update_accepted_event_attributes.protocol_instance_id
+    update = run.updates.get(update_id) or Update(update_id=update_id)
+    run.updates[update_id] = update.replace(accepted_event_id=event.event_id)
+    run.changes.items.add((UPDATE, update_id))
+
+
+def _update_completed(run: Run, event: HistoryEvent) -> None:
+    update_id = event.workflow_execution_update_completed_event_attributes.meta.update_id
+    run.updates[update_id] = run.updates[update_id].replace(completed_event_id=event.event_id)
+    run.changes.items.add((UPDATE, update_id))
+
+
+def remove_update(run: Run, update_id: str) -> None:
+    """Forget an update that a reset brought along and the workflow now rejected."""
+    del run.updates[update_id]
+    run.changes.items.add((UPDATE, update_id))
+
+
 # ---- signals, cancel, attributes
 def _signaled(run: Run, event: HistoryEvent) -> None:
     run.signal_count += 1
@@ -457,6 +485,9 @@ _APPLY: dict[int, Callable[[Run, HistoryEvent], None]] = {
     _E.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED: _external_ended(
         CANCEL, "external_workflow_execution_cancel_requested_event_attributes"
     ),
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ADMITTED: _update_admitted,
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED: _update_accepted,
+    _E.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED: _update_completed,
     _E.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED: _signaled,
     _E.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED: _cancel_requested,
     _E.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES: _search_attributes_upserted,

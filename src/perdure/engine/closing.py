@@ -7,8 +7,9 @@ from typing import Final
 
 from temporalio.api.common.v1 import Link, Payloads
 
-from perdure.engine import chains, children
+from perdure.engine import chains, children, updates
 from perdure.engine.pause_info import note_pauses
+from perdure.engine.speculative import forget_speculative
 from perdure.engine.state import CANCEL, SIGNAL, TIMER
 from perdure.engine.turn import Closed, Turn
 from perdure.enums import EventType, WorkflowTaskFailedCause
@@ -70,6 +71,7 @@ def close_started_task(turn: Turn) -> None:
     Of an attempt that history knows nothing of, history gets nothing.
     """
     run = turn.run
+    forget_speculative(turn)
     task = run.workflow_task
     if task is not None and task.started_event_id:
         if not task.transient:
@@ -105,6 +107,8 @@ def after_close(turn: Turn, *, tell_parent: bool = True, tell_children: bool = T
         for key in items:
             turn.dirty(sort, key)
         items.clear()
+    if run.admitted or run.updates:
+        updates.abort_all(turn)
     if tell_children and run.children:
         children.tell_children(turn)
     if tell_parent and run.parent is not None and not run.successor_run_id:

@@ -21,12 +21,14 @@ from perdure.engine.state import (
     CORE_FIELDS,
     SIGNAL,
     TIMER,
+    UPDATE,
     Activity,
     Child,
     External,
     Parent,
     Run,
     Timer,
+    Update,
     WorkflowTask,
 )
 
@@ -56,7 +58,7 @@ def encode_core(run: Run, items_in_core: int) -> bytes:
             FORMAT,
             values,
             None if parent is None else parent.pack(),
-            None if task is None else task.pack(),
+            None if task is None or task.speculative else task.pack(),
             items,
             run.spilled,
         )
@@ -65,18 +67,20 @@ def encode_core(run: Run, items_in_core: int) -> bytes:
 
 
 def _pack_items(run: Run) -> bytes | None:
-    if not (run.activities or run.timers or run.children or run.signals or run.cancels or run.buffered):
+    updates = run.updates
+    if not (run.activities or run.timers or run.children or run.signals or run.cancels or run.buffered or updates):
         return None
-    packed: bytes = _pack(
-        (
-            [a.pack() for a in run.activities.values()],
-            [t.pack() for t in run.timers.values()],
-            [c.pack() for c in run.children.values()],
-            [s.pack() for s in run.signals.values()],
-            [c.pack() for c in run.cancels.values()],
-            run.buffered,
-        )
+    items: tuple[Any, ...] = (
+        [a.pack() for a in run.activities.values()],
+        [t.pack() for t in run.timers.values()],
+        [c.pack() for c in run.children.values()],
+        [s.pack() for s in run.signals.values()],
+        [c.pack() for c in run.cancels.values()],
+        run.buffered,
     )
+    if updates:
+        items += ([u.pack() for u in updates.values()],)
+    packed: bytes = _pack(items)
     return packed
 
 
@@ -93,6 +97,8 @@ def item_value(run: Run, sort: int, key: str) -> bytes | None:
         item = run.signals.get(int(key))
     elif sort == CANCEL:
         item = run.cancels.get(int(key))
+    elif sort == UPDATE:
+        item = run.updates.get(key)
     else:
         return _pack(run.buffered) if run.buffered else None
     return None if item is None else _pack(item.pack())
@@ -105,6 +111,7 @@ def all_items(run: Run) -> list[tuple[int, str]]:
     keys += [(CHILD, str(k)) for k in run.children]
     keys += [(SIGNAL, str(k)) for k in run.signals]
     keys += [(CANCEL, str(k)) for k in run.cancels]
+    keys += [(UPDATE, k) for k in run.updates]
     if run.buffered:
         keys.append((BUFFERED, ""))
     return keys
@@ -127,7 +134,7 @@ def decode(core: bytes, items: list[tuple[int, str, bytes]]) -> Run:
     run.workflow_task = None if task is None else WorkflowTask.unpack(task)
     run.spilled = spilled
     if inside is not None:
-        activities, timers, children, signals, cancels, buffered = msgpack.unpackb(inside)
+        activities, timers, children, signals, cancels, buffered, *later = msgpack.unpackb(inside)
         for packed in activities:
             _add_activity(run, packed)
         for packed in timers:
@@ -139,6 +146,8 @@ def decode(core: bytes, items: list[tuple[int, str, bytes]]) -> Run:
         for packed in cancels:
             _add(run.cancels, External.unpack(packed))
         run.buffered = buffered
+        for packed in later[0] if later else ():
+            _add_update(run, packed)
     for sort, _, value in items:
         packed = msgpack.unpackb(value)
         if sort == ACTIVITY:
@@ -151,6 +160,8 @@ def decode(core: bytes, items: list[tuple[int, str, bytes]]) -> Run:
             _add(run.signals, External.unpack(packed))
         elif sort == CANCEL:
             _add(run.cancels, External.unpack(packed))
+        elif sort == UPDATE:
+            _add_update(run, packed)
         else:
             run.buffered = packed
     from perdure.engine.waking import arm_all  # the deciding modules import the state, not the other way round
@@ -168,6 +179,11 @@ def _add_activity(run: Run, packed: list[Any]) -> None:
 def _add_timer(run: Run, packed: list[Any]) -> None:
     timer = Timer.unpack(packed)
     run.timers[timer.timer_id] = timer
+
+
+def _add_update(run: Run, packed: list[Any]) -> None:
+    update = Update.unpack(packed)
+    run.updates[update.update_id] = update
 
 
 def _add(items: dict[int, Any], item: Child | External) -> None:

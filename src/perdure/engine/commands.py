@@ -9,7 +9,7 @@ from typing import Final
 from temporalio.api.command.v1 import Command
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
-from perdure.engine import activity_commands, attributes, chains, children, externals, timers
+from perdure.engine import activity_commands, attributes, chains, children, externals, timers, update_messages
 from perdure.engine.apply import remove_child
 from perdure.engine.bad_command import BadCommand
 from perdure.engine.closing import after_close
@@ -36,7 +36,6 @@ _UNHANDLED: Final = int(_C.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND)
 _BAD_COMPLETE: Final = int(_C.WORKFLOW_TASK_FAILED_CAUSE_BAD_COMPLETE_WORKFLOW_EXECUTION_ATTRIBUTES)
 _BAD_FAIL: Final = int(_C.WORKFLOW_TASK_FAILED_CAUSE_BAD_FAIL_WORKFLOW_EXECUTION_ATTRIBUTES)
 _BAD_CANCEL: Final = int(_C.WORKFLOW_TASK_FAILED_CAUSE_BAD_CANCEL_WORKFLOW_EXECUTION_ATTRIBUTES)
-_BAD_MESSAGE: Final = int(_C.WORKFLOW_TASK_FAILED_CAUSE_BAD_UPDATE_WORKFLOW_EXECUTION_MESSAGE)
 # The reference server reports an oversized result under the activity's cause.
 _RESULT_TOO_LARGE: Final = int(_C.WORKFLOW_TASK_FAILED_CAUSE_BAD_SCHEDULE_ACTIVITY_ATTRIBUTES)
 
@@ -78,9 +77,13 @@ def run_commands(turn: Turn, request: RespondWorkflowTaskCompletedRequest, compl
     well, but the task stays started).
     """
     completion = Completion(turn, request, completed_event_id)
+    if request.messages:
+        completion.messages_left = {message.id: message for message in request.messages}
     for command in request.commands:
         _RUN[command.command_type](completion, command)
     if not completion.closed:
+        if completion.messages_left:
+            update_messages.carry_out_rest(completion)
         for scheduled_event_id in completion.offers:
             turn.effect(OfferActivityTask(turn.run, scheduled_event_id))
         for message in completion.messages:
@@ -97,6 +100,7 @@ def _begin_close(completion: Completion) -> None:
 
 def _end_close(completion: Completion) -> None:
     completion.closed = True
+    update_messages.carry_out_rejections(completion)
     after_close(completion.turn)
 
 
@@ -185,23 +189,6 @@ def _continue_as_new(completion: Completion, command: Command) -> None:
     successor.create()
 
 
-def _protocol_message(completion: Completion, command: Command) -> None:
-    """No update is ever waiting yet, so no message of one can be meant."""
-    if not command.HasField("protocol_message_command_attributes"):
-        raise attributes_missing(_BAD_MESSAGE, "ProtocolMessage")
-    message_id = command.protocol_message_command_attributes.message_id
-    if not message_id:
-        raise BadCommand(_BAD_MESSAGE, "MessageID is not set on ProtocolMessageCommand.")
-    for message in completion.request.messages:
-        if message.id == message_id:
-            raise BadCommand(
-                _BAD_MESSAGE,
-                f"update {message.protocol_instance_id} wasn't found on the server. "
-                "This is most likely a transient error which will be resolved automatically by retries",
-            )
-    raise BadCommand(_BAD_MESSAGE, f"ProtocolMessageCommand referenced absent message ID {message_id}")
-
-
 _RUN: Final[dict[int, Callable[[Completion, Command], None]]] = {
     _T.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK: activity_commands.schedule_activity,
     _T.COMMAND_TYPE_REQUEST_CANCEL_ACTIVITY_TASK: activity_commands.request_cancel_activity,
@@ -217,7 +204,7 @@ _RUN: Final[dict[int, Callable[[Completion, Command], None]]] = {
     _T.COMMAND_TYPE_RECORD_MARKER: attributes.record_marker,
     _T.COMMAND_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES: attributes.upsert_search_attributes,
     _T.COMMAND_TYPE_MODIFY_WORKFLOW_PROPERTIES: attributes.modify_properties,
-    _T.COMMAND_TYPE_PROTOCOL_MESSAGE: _protocol_message,
+    _T.COMMAND_TYPE_PROTOCOL_MESSAGE: update_messages.carry_out_command,
 }
 
 SERVED_COMMANDS: Final = frozenset(_RUN)

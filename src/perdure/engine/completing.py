@@ -1,8 +1,8 @@
 """RespondWorkflowTaskCompleted: the worker's commands become events, all of them or none.
 
 A command that cannot be taken undoes the whole completion; what then is written is the task's failure. Order of what
-one completion writes (reference: engine 2.6): [Scheduled, Started of a transient task], Completed, the commands'
-events, what was buffered, [Scheduled [, Started] of the next task].
+one completion writes (reference: engine 2.6): [Scheduled, Started of a transient or speculative task], Completed, the
+commands' events, what was buffered, [Scheduled [, Started] of the next task].
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ from perdure.engine import chains
 from perdure.engine.activities import StartedActivity, start_eager_activity
 from perdure.engine.bad_command import BadCommand
 from perdure.engine.commands import check_sequence, run_commands
+from perdure.engine.completion import Completion
 from perdure.engine.failing import REPORTED_PROBLEMS, fail_for_bad_command, write_timeout
 from perdure.engine.pausing import hold_activities
-from perdure.engine.state import WorkflowTask
+from perdure.engine.speculative import leaves_no_trace, make_normal, schedule_speculative
+from perdure.engine.state import Run, WorkflowTask
 from perdure.engine.times import MAX_DURATION, duration_us
 from perdure.engine.tokens import TaskToken
-from perdure.engine.turn import Turn
+from perdure.engine.turn import Rearm, Turn
+from perdure.engine.update_messages import carry_out_rest
+from perdure.engine.updates import has_unsent, reject_unanswered
 from perdure.engine.worker_marks import BUILD_IDS, note_build_id, note_reset_point
 from perdure.engine.workflow_tasks import (
     Poller,
@@ -47,12 +51,20 @@ class CompletedTask:
     new_task: StartedWorkflowTask | None = None
     eager_activities: list[StartedActivity] = field(default_factory=list)
     failed: PerdureError | None = None
+    reset_event_id: int = 0
+    """The task left no trace: the worker goes back to where it was after this event."""
 
 
 def complete_workflow_task(turn: Turn, token: TaskToken, request: RespondWorkflowTaskCompletedRequest) -> CompletedTask:
     """Raises NotFound (the token's attempt is over), InvalidArgument (command sequence; a bad command of a transient
     attempt, which stays started until it times out), Needs; nothing is written then."""
-    task = started_task(turn, token)
+    try:
+        task = started_task(turn, token)
+    except NotFound as gone:
+        if not _was_speculative(turn, token):
+            raise
+        clear_sticky(turn)
+        return CompletedTask(failed=gone)
     if request.intermediate_page or request.page_number:
         raise FailedPrecondition(
             f"workflow task completion pagination is disabled for this namespace {turn.run.namespace}"
@@ -84,19 +96,24 @@ def complete_workflow_task(turn: Turn, token: TaskToken, request: RespondWorkflo
         raise
 
 
+def _was_speculative(turn: Turn, token: TaskToken) -> bool:
+    """Whether the token may be of a speculative task that was lost with its server. Its worker believes in events that
+    never came to be, so the next task must not build on what that worker remembers."""
+    run = turn.run
+    return run.running and bool(run.sticky_queue) and token.scheduled_event_id > run.previous_started_event_id
+
+
 def _complete(
     turn: Turn, task: WorkflowTask, request: RespondWorkflowTaskCompletedRequest, heartbeat: bool
 ) -> CompletedTask:
     run = turn.run
+    if leaves_no_trace(run, task, request):
+        return _drop(turn, request)
     completed_event_id = _write_completed(turn, task, request)
     run.workflow_task_attempt = 1
     if task.force_closing:
         run.close_attempted = False
-    sticky = request.sticky_attributes
-    if request.HasField("sticky_attributes") and sticky.worker_task_queue.name:
-        run.sticky_queue = sticky.worker_task_queue.name
-        run.sticky_timeout = max(0, min(duration_us(sticky.schedule_to_start_timeout), MAX_DURATION))
-    else:
+    if not _set_sticky(run, request):
         clear_sticky(turn)
     _note_worker(turn, request, completed_event_id)
 
@@ -112,6 +129,8 @@ def _complete(
         done.eager_activities.append(start_eager_activity(turn, scheduled_event_id, request.identity, worker_version))
 
     force = request.force_create_new_workflow_task
+    if run.admitted and not force:
+        reject_unanswered(turn)
     if force or outcome.needs_task or run.buffered or turn.has_unflushed:
         inline = request.return_new_workflow_task
         schedule_workflow_task(turn, offer=not inline)
@@ -120,8 +139,49 @@ def _complete(
             if heartbeat:
                 next_task.original_scheduled_at = task.original_scheduled_at
             if inline:
-                poller = Poller(identity=request.identity, request_id=INLINE_REQUEST, worker_version=worker_version)
-                done.new_task = start_inline(turn, poller)
+                done.new_task = start_inline(turn, _same_worker(request, worker_version))
+    elif run.admitted:
+        done.new_task = _task_for_updates(turn, request, worker_version)
+    return done
+
+
+def _set_sticky(run: Run, request: RespondWorkflowTaskCompletedRequest) -> bool:
+    """Note the queue of the worker that now has the run in its cache. False: it keeps none."""
+    sticky = request.sticky_attributes
+    if not request.HasField("sticky_attributes") or not sticky.worker_task_queue.name:
+        return False
+    run.sticky_queue = sticky.worker_task_queue.name
+    run.sticky_timeout = max(0, min(duration_us(sticky.schedule_to_start_timeout), MAX_DURATION))
+    return True
+
+
+def _same_worker(request: RespondWorkflowTaskCompletedRequest, worker_version: bytes) -> Poller:
+    return Poller(identity=request.identity, request_id=INLINE_REQUEST, worker_version=worker_version)
+
+
+def _task_for_updates(
+    turn: Turn, request: RespondWorkflowTaskCompletedRequest, worker_version: bytes
+) -> StartedWorkflowTask | None:
+    """The next task, when nothing but updates that came meanwhile needs one."""
+    if not has_unsent(turn.run):
+        return None
+    inline = request.return_new_workflow_task
+    schedule_speculative(turn, offer=not inline)
+    return start_inline(turn, _same_worker(request, worker_version)) if inline else None
+
+
+def _drop(turn: Turn, request: RespondWorkflowTaskCompletedRequest) -> CompletedTask:
+    """All that the task was for was rejected: it never was."""
+    run = turn.run
+    run.workflow_task = None
+    _set_sticky(run, request)
+    carry_out_rest(Completion(turn, request, 0, messages_left={message.id: message for message in request.messages}))
+    reject_unanswered(turn)
+    turn.effect(Rearm(run))
+    done = CompletedTask(reset_event_id=run.previous_started_event_id)
+    if run.admitted:
+        version = run.worker_version if request.HasField("worker_version_stamp") else b""
+        done.new_task = _task_for_updates(turn, request, version)
     return done
 
 
@@ -131,6 +191,8 @@ def _write_completed(turn: Turn, task: WorkflowTask, request: RespondWorkflowTas
         stored = turn.run.workflow_task
         assert stored is not None
         task = stored
+    elif task.speculative:
+        make_normal(turn, request.identity)
     event = turn.event(EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
     attributes = event.workflow_task_completed_event_attributes
     attributes.scheduled_event_id = task.scheduled_event_id

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from google.protobuf.message import Message as Proto
 from temporalio.api.command.v1 import Command
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.protocol.v1 import Message as ProtocolMessage
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
 from perdure.engine.bad_command import BadCommand
@@ -31,6 +32,8 @@ class Completion:
     offers: list[int] = field(default_factory=list)
     """Scheduled event IDs of activities for matching."""
     messages: list[Message] = field(default_factory=list)
+    messages_left: dict[str, ProtocolMessage] = field(default_factory=dict)
+    """The request's messages that were not carried out yet, by message ID."""
     new_children: dict[str, int] = field(default_factory=dict)
     """Children that this very completion starts: workflow ID to initiated event ID."""
 
@@ -39,12 +42,11 @@ class Completion:
         return self.request.identity
 
     def event(self, event_type: int, command: Command) -> HistoryEvent:
-        """A new event with what any command hands on to its event."""
+        """A new event with what any command hands on to its event. Not its event group markers, which newer SDKs set on
+        what an update or signal handler does (recorded: counter_sdk)."""
         event = self.turn.event(event_type)
         if command.HasField("user_metadata"):
             event.user_metadata.CopyFrom(command.user_metadata)
-        if command.event_group_markers:
-            event.event_group_markers.extend(command.event_group_markers)
         return event
 
     def check_size(self, payload: Proto, limit: int, cause: int, detail: str) -> None:

@@ -17,9 +17,11 @@ from temporalio.api.workflowservice.v1 import RespondWorkflowTaskFailedRequest
 from perdure.engine import failures
 from perdure.engine.bad_command import BadCommand, short_cause
 from perdure.engine.closing import HISTORY_SERVICE, close_started_task, terminate
+from perdure.engine.speculative import make_normal
 from perdure.engine.state import WorkflowTask
 from perdure.engine.tokens import TaskToken
 from perdure.engine.turn import Turn
+from perdure.engine.updates import fail_sent, send_again
 from perdure.engine.workflow_tasks import clear_sticky, schedule_workflow_task, started_task
 from perdure.enums import EventType, TimeoutType, WorkflowTaskFailedCause
 from perdure.errors import NotFound
@@ -51,6 +53,7 @@ def fail_for_bad_command(turn: Turn, task: WorkflowTask, bad: BadCommand, identi
     failure = Failure()
     failure.message = bad.message
     failure.server_failure_info.SetInParent()
+    fail_sent(turn)
     if bad.cause == WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND:
         turn.run.close_attempted = True
     write_failure(turn, task, bad.cause, failure, identity, binary_checksum)
@@ -87,6 +90,8 @@ def time_out_workflow_task(turn: Turn) -> None:
 
 
 def write_timeout(turn: Turn, task: WorkflowTask) -> None:
+    if task.speculative:
+        make_normal(turn, offer=False)
     event: HistoryEvent | None = None
     if not task.transient:
         event = turn.event(EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT)
@@ -108,6 +113,7 @@ def _end_badly(turn: Turn, task: WorkflowTask, event: HistoryEvent | None, probl
     if event is not None:
         turn.emit(event)
     run.workflow_task = None
+    send_again(run)
     if task.force_closing:
         run.close_attempted = False
     if run.sticky_queue:

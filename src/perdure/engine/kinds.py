@@ -41,7 +41,9 @@ class WorkflowKind:
     def busy(self, run: Run) -> tuple[int, int]:
         if not run.running:
             return 0, 0
-        return int(run.workflow_task is not None), sum(map(_is_under_way, run.activities.values()))
+        # A speculative task is there for an update, which holds time itself: neither is in what is written.
+        waits = run.workflow_task is not None and not run.workflow_task.speculative
+        return int(waits), sum(map(_is_under_way, run.activities.values()))
 
     def reasons(self, run: Run, *, hard: bool) -> Iterator[str]:
         if hard and run.workflow_task is not None:

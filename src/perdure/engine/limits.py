@@ -27,6 +27,12 @@ class Limits:
     pending_signals: int = 2000
     pending_cancels: int = 2000
     signals_per_run: int = 10_000
+    updates_in_flight: int = 10
+    update_bytes_in_flight: int = 20 * MIB
+    updates_per_run: int = 2000
+    """0 lifts any of the three limits on updates."""
+    updates_suggest: float = 0.9
+    """The part of `updates_per_run` from which on continue-as-new is suggested."""
     id_length: int = 1000
     search_attribute_count: int = 100
     search_attribute_value: int = 2048

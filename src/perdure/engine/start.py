@@ -121,12 +121,12 @@ def start_workflow(shared: Shared, current: Run | None, request: StartWorkflowEx
     """
     if current is not None:
         if request.request_id == current.create_request_id:
-            outcome = _existing(current, started=True)
+            outcome = existing(current, started=True)
             if request.request_eager_execution:
                 outcome.eager = _first_task_again(current)
             return outcome
         if current.request_ids.get(request.request_id, (0, 0))[0] == _OPTIONS_UPDATED:
-            return _attached(_existing(current), request.request_id)
+            return _attached(existing(current), request.request_id)
         if current.running:
             if request.workflow_id_conflict_policy == _USE_EXISTING:
                 return _use_existing(shared, current, request)
@@ -172,9 +172,9 @@ def signal_with_start(
             turn = Turn(shared, current)
             _signal(turn, request, with_start=False)
             finish(turn)
-            return _signalled(_existing(current), request.request_id)
+            return _signalled(existing(current), request.request_id)
         if request.request_id == current.create_request_id:
-            return _signalled(_existing(current), request.request_id)
+            return _signalled(existing(current), request.request_id)
         if not current.running:
             _check_reuse(current, request)
     backoff = _first_backoff(shared, request)
@@ -209,7 +209,8 @@ def _signal(turn: Turn, request: SignalWithStartWorkflowExecutionRequest, *, wit
 
 
 # ---- the run that is there
-def _existing(run: Run, *, started: bool = False) -> StartOutcome:
+def existing(run: Run, *, started: bool = False) -> StartOutcome:
+    """An answer that names the run that is there."""
     return StartOutcome(run, run.run_id, started, run.status, run.first_run_id)
 
 
@@ -234,7 +235,7 @@ def _first_task_again(run: Run) -> StartedWorkflowTask | None:
 
 
 def _use_existing(shared: Shared, run: Run, request: StartWorkflowExecutionRequest) -> StartOutcome:
-    outcome = _existing(run)
+    outcome = existing(run)
     if not request.HasField("on_conflict_options"):
         return outcome
     options = request.on_conflict_options

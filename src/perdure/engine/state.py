@@ -88,7 +88,8 @@ class WorkflowTask(Fields):
     """The pending workflow task. `started_event_id` 0: not started.
 
     `transient` (attempt 2 and later): neither Scheduled nor Started is in the history yet; their IDs are the ones they
-    would get now. `queue` is the queue it was offered to; `sticky` whether that is the run's sticky queue.
+    would get now. `speculative` (made for an update): likewise, and the task itself is never stored. `queue` is the
+    queue it was offered to; `sticky` whether that is the run's sticky queue.
     """
 
     scheduled_event_id: int
@@ -115,6 +116,8 @@ class WorkflowTask(Fields):
     suggest_reasons: list[int]
     force_closing: bool
     """Started right after a refused close (UnhandledCommand): signals are refused meanwhile."""
+    scheduled_on_sticky: str
+    """Of a speculative task: the sticky queue that its Scheduled event would name, wherever it was offered since."""
 
     __slots__ = (
         "scheduled_event_id",
@@ -137,6 +140,7 @@ class WorkflowTask(Fields):
         "suggest_continue_as_new",
         "suggest_reasons",
         "force_closing",
+        "scheduled_on_sticky",
     )
     DEFAULTS = {
         "queue": "",
@@ -149,6 +153,7 @@ class WorkflowTask(Fields):
         "suggest_continue_as_new": False,
         "suggest_reasons": (),
         "force_closing": False,
+        "scheduled_on_sticky": "",
         "attempt": 1,
     }
 
@@ -308,6 +313,34 @@ class External(Fields):
     DEFAULTS = {"namespace": "", "namespace_id": "", "workflow_id": "", "run_id": "", "control": ""}
 
 
+class Update(Fields):
+    """An update that history knows of: accepted, and perhaps completed; or only admitted, when a reset brought it from
+    the run before. Event IDs are 0 for what has not happened. Kept when completed: the same ID gets the same
+    outcome."""
+
+    update_id: str
+    admitted_event_id: int
+    accepted_event_id: int
+    completed_event_id: int
+
+    __slots__ = ("update_id", "admitted_event_id", "accepted_event_id", "completed_event_id")
+    DEFAULTS = {"update_id": ""}
+
+
+class AdmittedUpdate:
+    """An update that no worker has accepted or rejected yet. Never stored: it is lost with the process, and whoever
+    waits for it asks again. Replaced, not mutated, like items."""
+
+    __slots__ = ("request", "sent", "update_id")
+
+    def __init__(self, update_id: str, request: bytes, sent: bool = False) -> None:
+        self.update_id = update_id
+        self.request = request
+        """Serialised temporal.api.update.v1.Request."""
+        self.sent = sent
+        """A worker holds it, with the workflow task that is started."""
+
+
 class Parent(Fields):
     """Whom this run tells of its close."""
 
@@ -357,6 +390,7 @@ class Changes:
 # Sorts of items and of deadlines.
 ACTIVITY, TIMER, CHILD, SIGNAL, CANCEL, BUFFERED = 1, 2, 3, 4, 5, 6
 WORKFLOW_TASK, RUN, BACKOFF = 7, 8, 9
+UPDATE = 10
 
 CORE_FIELDS: Final = (
     "namespace_id",
@@ -542,6 +576,7 @@ class Run:
         *CORE_FIELDS,
         "activities",
         "activity_ids",
+        "admitted",
         "armed",
         "buffered",
         "cancels",
@@ -555,6 +590,7 @@ class Run:
         "signals",
         "spilled",
         "timers",
+        "updates",
         "version",
         "workflow_task",
     )
@@ -571,6 +607,9 @@ class Run:
         self.children: dict[int, Child] = {}
         self.signals: dict[int, External] = {}
         self.cancels: dict[int, External] = {}
+        self.updates: dict[str, Update] = {}
+        self.admitted: dict[str, AdmittedUpdate] = {}
+        """Volatile, in order of arrival."""
         self.buffered: list[bytes] = []
         """Serialised events without IDs, in order of arrival, that wait for the started workflow task to end."""
         self.request_ids: dict[str, tuple[int, int]] = {}
@@ -663,6 +702,8 @@ _COPIED: Final = (
     "children",
     "signals",
     "cancels",
+    "updates",
+    "admitted",
     "buffered",
     "search_attributes",
 )

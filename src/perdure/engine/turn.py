@@ -27,6 +27,7 @@ from perdure.engine.messages import Message
 from perdure.engine.state import Run, Snapshot
 from perdure.engine.times import set_timestamp
 from perdure.enums import EventType
+from perdure.errors import PerdureError
 
 _COMPLETIONS = frozenset(
     {
@@ -122,7 +123,40 @@ class Closed:
     run: Run
 
 
-Effect = OfferWorkflowTask | OfferActivityTask | Send | Closed
+@dataclass(frozen=True, slots=True)
+class UpdateProgress:
+    """How far an update is. `stage` is a number of enums.UpdateWorkflowExecutionLifecycleStage, `outcome` a serialised
+    temporal.api.update.v1.Outcome (with COMPLETED only). `error`: it came to nothing, and its callers hear why."""
+
+    stage: int = 0
+    outcome: bytes = b""
+    error: PerdureError | None = None
+
+
+@dataclass(slots=True)
+class UpdateAdmitted:
+    """The run holds an update that no worker has seen. Nothing of it is durable."""
+
+    run: Run
+    update_id: str
+
+
+@dataclass(slots=True)
+class UpdatesMoved:
+    """Updates got on, by update ID: what each is at the end of the turn."""
+
+    run: Run
+    progress: dict[str, UpdateProgress]
+
+
+@dataclass(slots=True)
+class Rearm:
+    """The run's deadlines moved although the turn writes nothing: those of speculative tasks."""
+
+    run: Run
+
+
+Effect = OfferWorkflowTask | OfferActivityTask | Send | Closed | UpdateAdmitted | UpdatesMoved | Rearm
 
 
 @dataclass(slots=True)
@@ -156,6 +190,7 @@ class Turn:
         "entropy",
         "execution",
         "limits",
+        "moved",
         "now",
         "run",
         "shared",
@@ -176,6 +211,8 @@ class Turn:
         self.size_before = run.history_size
         """Bytes of history before this turn."""
         self.unflushed: list[HistoryEvent] = []
+        self.moved: dict[str, UpdateProgress] | None = None
+        """Of the effect UpdatesMoved, once there is one."""
         self.changed = False
         self.task_held = False
         """Several things come to pass at the same time: one workflow task hears of all."""
@@ -200,6 +237,9 @@ class Turn:
     def emit(self, event: HistoryEvent) -> int:
         """Append a direct event: it gets the next ID and moves the state. Returns the ID."""
         run = self.run
+        task = run.workflow_task
+        if task is not None and task.speculative:
+            self.write_speculative()
         event_id = run.next_event_id
         event.event_id = event_id
         event.task_id = _TASK_ID_BASE + event_id
@@ -216,8 +256,17 @@ class Turn:
 
     def buffer(self, event: HistoryEvent) -> None:
         """Take an event of the buffered class: flushed in this turn unless a workflow task is started."""
+        task = self.run.workflow_task
+        if task is not None and task.speculative:
+            self.write_speculative()
         self.unflushed.append(event)
         self.touch()
+
+    def write_speculative(self) -> None:
+        """The events of a speculative task have the next IDs: whatever is written comes after them."""
+        from perdure.engine.speculative import make_normal  # which imports this module
+
+        make_normal(self)
 
     def flush(self) -> None:
         """Give IDs to all buffered events and append them, completions last."""
@@ -288,6 +337,13 @@ class Turn:
     def send(self, message: Message) -> None:
         self.effects.append(Send(message))
 
+    def update_moved(self, update_id: str, progress: UpdateProgress) -> None:
+        """Whoever waits for the update hears where it stands after this turn."""
+        if self.moved is None:
+            self.moved = {}
+            self.effects.append(UpdatesMoved(self.run, self.moved))
+        self.moved[update_id] = progress
+
     def remember_request(self, request_id: str, event_type: int, event_id: int = 0) -> None:
         """Note a request ID, so that a retry of it changes nothing. `event_id` 0 while its event is buffered."""
         self.run.request_ids[request_id] = (event_type, event_id)
@@ -326,6 +382,7 @@ class Turn:
         """Undo all that this turn did to its run, and all effects, since `mark`. Runs that were added are forgotten."""
         self.run.restore(mark.state)
         del self.effects[mark.effects :]
+        self.moved = None
         self.shared.touched[:] = mark.touched
         self.unflushed = mark.unflushed
         self.execution.runs = mark.runs

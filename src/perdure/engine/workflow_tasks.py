@@ -1,7 +1,8 @@
 """Workflow tasks: scheduled once something happened that the workflow must hear of, started by a poller.
 
 At most one is pending. After a failure the next attempts are *transient*: neither Scheduled nor Started is stored until
-the attempt completes; their poll answer carries them as virtual events with the IDs they would get. How a task ends is
+the attempt completes; their poll answer carries them as virtual events with the IDs they would get. Tasks made for
+updates alone are *speculative* (`speculative.py`). How a task ends is
 in `completing.py` and `failing.py`.
 """
 
@@ -17,7 +18,7 @@ from perdure.engine.state import WORKFLOW_TASK, Run, WorkflowTask
 from perdure.engine.times import MINUTE, SECOND, set_duration, set_timestamp
 from perdure.engine.tokens import WORKFLOW_TASK as WORKFLOW_TASK_TOKEN
 from perdure.engine.tokens import TaskToken
-from perdure.engine.turn import OfferWorkflowTask, Turn
+from perdure.engine.turn import OfferWorkflowTask, Rearm, Turn
 from perdure.enums import EventType, SuggestContinueAsNewReason, TaskQueueKind
 from perdure.errors import NotFound
 
@@ -42,7 +43,7 @@ class Poller:
 @dataclass(slots=True)
 class StartedWorkflowTask:
     """All that a PollWorkflowTaskQueueResponse needs but the stored events first..last, which the runtime splices in
-    before `virtual_events` (the framed Scheduled and Started of a transient task)."""
+    before `virtual_events` (the framed Scheduled and Started of a transient or speculative task)."""
 
     token: bytes
     namespace_id: str
@@ -63,6 +64,8 @@ class StartedWorkflowTask:
     stamp: int
     sticky: bool
     run: Run = field(repr=False)
+    messages: bytes = b""
+    """Serialised entries of the answer's `messages`: requests of updates."""
 
 
 # ---- scheduling
@@ -73,7 +76,12 @@ def schedule_workflow_task(turn: Turn, *, break_backoff: bool = False, offer: bo
     from matching: the caller starts it itself.
     """
     run = turn.run
-    if run.workflow_task is not None or not run.running:
+    task = run.workflow_task
+    if task is not None:
+        if task.speculative:
+            turn.write_speculative()
+        return
+    if not run.running:
         return
     if run.paused:  # unpausing schedules it
         if break_backoff and (run.backoff_until or run.awaits_parent):
@@ -156,6 +164,9 @@ def start_workflow_task(turn: Turn, scheduled_event_id: int, stamp: int, poller:
         or (poller.sticky and run.sticky_queue != poller.queue)
     ):
         raise Stale
+    if task.speculative and not run.admitted:
+        run.workflow_task = None  # there is nothing to tell
+        raise Stale
     if run.sticky_queue and not poller.sticky:
         clear_sticky(turn)
     if task.transient and task.scheduled_event_id != run.next_event_id:
@@ -168,7 +179,7 @@ def start_workflow_task(turn: Turn, scheduled_event_id: int, stamp: int, poller:
     stamp = task.stamp
     size = turn.size_before
     reasons = _suggest_continue_as_new(turn, size)
-    if task.transient:
+    if task.transient or task.speculative:
         started = task.replace(
             started_event_id=task.scheduled_event_id + 1,
             started_at=turn.now,
@@ -178,7 +189,10 @@ def start_workflow_task(turn: Turn, scheduled_event_id: int, stamp: int, poller:
         )
         run.arm(turn.now + task.start_to_close, 0, WORKFLOW_TASK)
         run.workflow_task = started
-        turn.touch()
+        if task.speculative:
+            turn.effect(Rearm(run))
+        else:
+            turn.touch()
     else:
         event = turn.event(_STARTED)
         _fill_started(event, task.scheduled_event_id, poller, size, reasons)
@@ -189,7 +203,12 @@ def start_workflow_task(turn: Turn, scheduled_event_id: int, stamp: int, poller:
     started.suggest_continue_as_new = bool(reasons)
     started.suggest_reasons = reasons
     started.force_closing = run.close_attempted
-    return answer_of(run, started, poller.sticky)
+    answer = answer_of(run, started, poller.sticky)
+    if run.admitted:
+        from perdure.engine.update_messages import requests_for  # which imports what completes tasks
+
+        answer.messages = requests_for(run, started.started_event_id)
+    return answer
 
 
 def _suggest_continue_as_new(turn: Turn, size: int) -> list[int]:
@@ -198,6 +217,10 @@ def _suggest_continue_as_new(turn: Turn, size: int) -> list[int]:
         reasons.append(int(SuggestContinueAsNewReason.SUGGEST_CONTINUE_AS_NEW_REASON_HISTORY_SIZE_TOO_LARGE))
     if turn.run.next_event_id >= turn.limits.history_count_suggest:
         reasons.append(int(SuggestContinueAsNewReason.SUGGEST_CONTINUE_AS_NEW_REASON_TOO_MANY_HISTORY_EVENTS))
+    updates = turn.run.updates
+    limit = turn.limits.updates_per_run
+    if updates and limit and len(updates) + len(turn.run.admitted) >= limit * turn.limits.updates_suggest:
+        reasons.append(int(SuggestContinueAsNewReason.SUGGEST_CONTINUE_AS_NEW_REASON_TOO_MANY_UPDATES))
     return reasons
 
 
@@ -235,8 +258,8 @@ def answer_of(run: Run, task: WorkflowTask, sticky: bool) -> StartedWorkflowTask
         workflow_type=run.workflow_type,
         queue=run.task_queue,
         first_event_id=run.previous_started_event_id + 1 if sticky else 1,
-        last_event_id=task.scheduled_event_id - 1 if task.transient else task.started_event_id,
-        virtual_events=virtual_events(run) if task.transient else b"",
+        last_event_id=task.scheduled_event_id - 1 if task.transient or task.speculative else task.started_event_id,
+        virtual_events=virtual_events(run) if task.transient or task.speculative else b"",
         scheduled_event_id=task.scheduled_event_id,
         started_event_id=task.started_event_id,
         previous_started_event_id=run.previous_started_event_id,
@@ -263,19 +286,20 @@ def start_inline(turn: Turn, poller: Poller) -> StartedWorkflowTask:
     return answer
 
 
-# ---- transient tasks
+# ---- transient and speculative tasks
 def virtual_events(run: Run) -> bytes:
-    """The framed Scheduled (and Started) of a pending transient task, with the IDs they would get now; else empty.
+    """The framed Scheduled (and Started) of a pending transient or speculative task, with the IDs they would get now;
+    else empty.
 
     Readers of a running history see them after its last stored event.
     """
     task = run.workflow_task
-    if task is None or not task.transient:
+    if task is None or not (task.transient or task.speculative):
         return b""
     first = run.next_event_id
-    blob = frame(_transient_scheduled(run, task, first))
+    blob = frame(virtual_scheduled(run, task, first))
     if task.started_event_id:
-        blob += frame(_transient_started(task, first, ""))
+        blob += frame(virtual_started(task, first, ""))
     return blob
 
 
@@ -284,24 +308,29 @@ def store_transient(turn: Turn, identity: str) -> None:
     run = turn.run
     task = run.workflow_task
     assert task is not None
-    turn.emit(_transient_scheduled(run, task, 0))
-    turn.emit(_transient_started(task, task.scheduled_event_id, identity))
+    turn.emit(virtual_scheduled(run, task, 0))
+    turn.emit(virtual_started(task, task.scheduled_event_id, identity))
 
 
-def _transient_scheduled(run: Run, task: WorkflowTask, event_id: int) -> HistoryEvent:
+def virtual_scheduled(run: Run, task: WorkflowTask, event_id: int) -> HistoryEvent:
     event = HistoryEvent()
     event.event_id = event_id
     event.event_type = _SCHEDULED
     set_timestamp(event.event_time, task.scheduled_at)
     attributes = event.workflow_task_scheduled_event_attributes
-    attributes.task_queue.name = run.task_queue
-    attributes.task_queue.kind = _NORMAL
+    if task.scheduled_on_sticky:
+        attributes.task_queue.name = task.scheduled_on_sticky
+        attributes.task_queue.kind = _STICKY
+        attributes.task_queue.normal_name = run.task_queue
+    else:
+        attributes.task_queue.name = run.task_queue
+        attributes.task_queue.kind = _NORMAL
     set_duration(attributes.start_to_close_timeout, task.start_to_close)
     attributes.attempt = task.attempt
     return event
 
 
-def _transient_started(task: WorkflowTask, scheduled_event_id: int, identity: str) -> HistoryEvent:
+def virtual_started(task: WorkflowTask, scheduled_event_id: int, identity: str) -> HistoryEvent:
     event = HistoryEvent()
     event.event_id = scheduled_event_id + 1
     event.event_type = _STARTED
@@ -338,9 +367,16 @@ def reissue_workflow_task(turn: Turn, token: TaskToken) -> StartedWorkflowTask |
     except NotFound:
         return None
     task = task.replace(stamp=turn.next_stamp())
-    turn.run.workflow_task = task
-    turn.touch()
-    return answer_of(turn.run, task, task.sticky and task.queue == turn.run.sticky_queue)
+    run = turn.run
+    run.workflow_task = task
+    if not task.speculative:
+        turn.touch()
+    answer = answer_of(run, task, task.sticky and task.queue == run.sticky_queue)
+    if run.admitted:
+        from perdure.engine.update_messages import requests_for  # which imports what completes tasks
+
+        answer.messages = requests_for(run, task.started_event_id, again=True)
+    return answer
 
 
 def sticky_unavailable(turn: Turn, stamp: int) -> None:
@@ -358,7 +394,8 @@ def clear_sticky(turn: Turn) -> None:
     if run.sticky_queue:
         run.sticky_queue = ""
         run.sticky_timeout = 0
-        turn.touch()
+        if run.workflow_task is None or not run.workflow_task.speculative:
+            turn.touch()
 
 
 def reset_sticky(turn: Turn) -> None:
@@ -375,7 +412,8 @@ def reset_sticky(turn: Turn) -> None:
 def _move_to_normal(turn: Turn, task: WorkflowTask) -> None:
     run = turn.run
     run.workflow_task = task.replace(queue=run.task_queue, sticky=False, stamp=turn.next_stamp())
-    turn.touch()
+    if not task.speculative:
+        turn.touch()
     turn.effect(OfferWorkflowTask(run))
 
 
