@@ -47,8 +47,10 @@ async def test_a_namespace_tells_its_limits_and_only_what_it_can_do(api: Api) ->
 
     assert (info.limits.blob_size_limit_error, info.limits.memo_size_limit_error) == (2097152, 2097152)
     assert {field.name for field, _ in info.capabilities.ListFields()} == {
+        "async_update",
         "eager_workflow_start",
         "reported_problems_search_attribute",
+        "sync_update",
         "worker_heartbeats",
         "worker_poll_complete_on_shutdown",
     }

@@ -13,21 +13,13 @@ import pytest
 from tests.conformance.corpus import Outcome, play, recorded
 from tests.support.server_process import free_port
 
-UPDATES = "workflow updates come in a later release"
 SCHEDULES = "schedules come in a later release"
 
 NOT_YET = {
     "error_replies": "its last reply is DescribeSchedule's: " + SCHEDULES,
     "batch_terminate": "batch operations come in a later release",
-    "counter_sdk": UPDATES,
     "schedule_lifecycle": SCHEDULES,
     "schedule_overlap_skip": SCHEDULES,
-    "update_accept_then_complete": UPDATES,
-    "update_closed_workflow": UPDATES,
-    "update_in_first_task": UPDATES,
-    "update_rejected": UPDATES,
-    "update_with_completion": UPDATES,
-    "update_with_start": UPDATES,
 }
 """Scenarios of features this release lacks. Strict: one that starts to pass fails here, and leaves the table."""
 

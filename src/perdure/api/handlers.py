@@ -13,6 +13,7 @@ from perdure.api.queries import QueryHandlers
 from perdure.api.resets import ResetHandlers
 from perdure.api.system import SystemHandlers
 from perdure.api.task_queues import TaskQueueHandlers
+from perdure.api.updates import UpdateHandlers
 from perdure.api.visibility import VisibilityHandlers
 from perdure.api.worker_versioning import DeprecatedDeploymentHandlers, VersionSetHandlers, WorkerConfigHandlers
 from perdure.api.workers import WorkerHandlers
@@ -35,6 +36,7 @@ HANDLERS: Final = (
     ActivityOperationHandlers,
     QueryHandlers,
     ResetHandlers,
+    UpdateHandlers,
     VisibilityHandlers,
     TaskQueueHandlers,
     WorkerHandlers,

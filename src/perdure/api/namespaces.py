@@ -187,6 +187,8 @@ class NamespaceHandlers:
         # Only what is true: SDKs and dashboards act on these without asking again.
         can = info.capabilities
         can.eager_workflow_start = True
+        can.sync_update = True
+        can.async_update = True
         can.reported_problems_search_attribute = True
         can.worker_heartbeats = True
         can.worker_poll_complete_on_shutdown = True

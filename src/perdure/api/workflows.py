@@ -61,7 +61,7 @@ class WorkflowHandlers:
 
         def start(shared: Shared, current: Run | None) -> Reply | Outcome:
             outcome = start_workflow(shared, current, request)
-            reply = _start_reply(outcome, namespace, request)
+            reply = start_reply(outcome, namespace, request)
             if outcome.eager is None:
                 return reply
             return self._with_task(reply, outcome.eager, call)
@@ -199,7 +199,7 @@ def _named_run(run_id: str, first_execution_run_id: str) -> str:
     return "" if first_execution_run_id else run_id
 
 
-def _start_reply(
+def start_reply(
     outcome: StartOutcome, namespace: Namespace, request: StartWorkflowExecutionRequest
 ) -> StartWorkflowExecutionResponse:
     reply = StartWorkflowExecutionResponse()

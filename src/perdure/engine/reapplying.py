@@ -13,7 +13,8 @@ from typing import Final
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine.turn import Turn
-from perdure.enums import EventType, ResetReapplyExcludeType, UpdateAdmittedEventOrigin
+from perdure.engine.updates import reapply_update
+from perdure.enums import EventType, ResetReapplyExcludeType
 
 _E = EventType
 _SIGNALED: Final = int(_E.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
@@ -41,7 +42,6 @@ ALL: Final = frozenset(
         int(_X.RESET_REAPPLY_EXCLUDE_TYPE_CANCEL_REQUEST),
     }
 )
-_REAPPLIED: Final = UpdateAdmittedEventOrigin.UPDATE_ADMITTED_EVENT_ORIGIN_REAPPLY
 
 
 def reapply(turn: Turn, later: Iterable[bytes], excluded: frozenset[int]) -> None:
@@ -71,17 +71,12 @@ def _signal(turn: Turn, event: HistoryEvent) -> None:
 
 
 def _update(turn: Turn, event: HistoryEvent) -> None:
-    again = turn.event(_ADMITTED)
-    admitted = again.workflow_execution_update_admitted_event_attributes
     if event.event_type == _ADMITTED:
-        admitted.CopyFrom(event.workflow_execution_update_admitted_event_attributes)
-    else:
-        accepted = event.workflow_execution_update_accepted_event_attributes
-        if not accepted.HasField("accepted_request"):
-            return  # it was admitted by an event of its own, which came before
-        admitted.request.CopyFrom(accepted.accepted_request)
-        admitted.origin = _REAPPLIED
-    turn.emit(again)
+        reapply_update(turn, event.workflow_execution_update_admitted_event_attributes.request)
+        return
+    accepted = event.workflow_execution_update_accepted_event_attributes
+    if accepted.HasField("accepted_request"):  # else it was admitted by an event of its own, which came before
+        reapply_update(turn, accepted.accepted_request)
 
 
 def _options(turn: Turn, event: HistoryEvent) -> None:

@@ -218,17 +218,13 @@ def reapply_update(turn: Turn, request: Request) -> None:
     order among the other reapplied events (reference advanced 1.11). The turn's caller schedules the workflow task. An
     ID that the run knows already is left alone; no limit applies.
     """
-    update_id = request.meta.update_id
-    if update_id in turn.run.updates or update_id in turn.run.admitted:
+    if request.meta.update_id in turn.run.updates:
         return
-    for other in turn.unflushed:
-        if other.workflow_execution_update_admitted_event_attributes.request.meta.update_id == update_id:
-            return
     event = turn.event(_ADMITTED_EVENT)
     attributes = event.workflow_execution_update_admitted_event_attributes
     attributes.request.CopyFrom(request)
     attributes.origin = _REAPPLY
-    turn.buffer(event)
+    turn.emit(event)
 
 
 # ---- the server's own outcomes

@@ -110,7 +110,7 @@ class Committer:
     """`on_sealed(loaded, run, wake_at)` hears of every run that is about to be written, `on_unsealed` of each for which
     that did not come to pass, `on_idle` that all that was decided is durable, `on_landed` and `on_lost` of the
     numbers of task rows that a batch added and deleted, `on_dead` of an execution that left the cache
-    while queries waited at it, `on_room` that inputs may come again; `on_failed` ends the process."""
+    while queries or updates waited at it, `on_room` that inputs may come again; `on_failed` ends the process."""
 
     def __init__(
         self,
@@ -544,5 +544,5 @@ class Committer:
                 watchers, tail.watchers = tail.watchers, []
                 for wake in watchers:
                     self._tell(wake)
-            if loaded.queries:
+            if loaded.queries or loaded.updates:
                 self._on_dead(loaded)

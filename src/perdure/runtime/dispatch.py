@@ -199,6 +199,7 @@ class Dispatch:
             run.priority_key,
             "" if task.sticky else run.fairness_key,  # one worker's own queue: there is nothing to share fairly
             run.fairness_weight,
+            stored=not task.speculative,
         )
 
     def offer_activity_task(self, loaded: Loaded, run: Run, scheduled_event_id: int) -> None:
@@ -226,12 +227,16 @@ class Dispatch:
         priority: int,
         fairness_key: str,
         fairness_weight: float,
+        *,
+        stored: bool = True,
     ) -> None:
+        """`stored` False: a speculative task, lost with the process like what it is for."""
         runtime = self._runtime
-        self._task_no += 1
+        if stored:
+            self._task_no += 1
         task = Task(
             key,
-            self._task_no,
+            self._task_no if stored else 0,
             run.workflow_id,
             run.run_id,
             scheduled_event_id,
@@ -251,9 +256,12 @@ class Dispatch:
         if poller is not None:
             runtime.enter(StartTask(runtime, task, poller, stored=False))
             return
+        if not stored:
+            self._matching.offer(task, now)
+            return
         if not self._matching.place(task, now):
-            stored = runtime.store.task_passes(key[0], key[1], key[2], task.priority, fairness_key)
-            self._matching.learn(task, stored, now)
+            passed = runtime.store.task_passes(key[0], key[1], key[2], task.priority, fairness_key)
+            self._matching.learn(task, passed, now)
             self._matching.place(task, now)
         runtime.committer.add_task(
             TaskWrite(

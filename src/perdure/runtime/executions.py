@@ -8,7 +8,8 @@ stays.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from perdure.engine.execution import Current, Execution
 from perdure.engine.kinds import KINDS
@@ -16,6 +17,9 @@ from perdure.engine.state import Run
 from perdure.enums import EventType
 from perdure.runtime.inputs import Input
 from perdure.storage.store import HistoryBatch, Store, StoredExecution, StoreFailed
+
+if TYPE_CHECKING:
+    from perdure.runtime.updates import HeldUpdate
 
 Key = tuple[str, int, str]
 """(namespace ID, kind, execution ID)"""
@@ -60,7 +64,19 @@ class Tail:
 class Loaded:
     """An execution in memory, with what the engine does not need to know of it."""
 
-    __slots__ = ("batch_no", "blocked", "dead", "execution", "inputs", "key", "missing", "queries", "size", "tails")
+    __slots__ = (
+        "batch_no",
+        "blocked",
+        "dead",
+        "execution",
+        "inputs",
+        "key",
+        "missing",
+        "queries",
+        "size",
+        "tails",
+        "updates",
+    )
 
     def __init__(self, key: Key, execution: Execution) -> None:
         self.key = key
@@ -77,6 +93,8 @@ class Loaded:
         """Run IDs known not to exist ("" for: no current run)."""
         self.queries: list[object] = []
         """Queries that ride on the next workflow task."""
+        self.updates: dict[tuple[str, str], HeldUpdate] = {}
+        """By run ID and update ID: those that no worker has accepted or rejected, and those that somebody waits for."""
         self.size = 2048
 
     def tail(self, run: Run) -> Tail:
@@ -90,6 +108,8 @@ class Loaded:
 
     @property
     def idle(self) -> bool:
+        if self.updates:  # what is admitted, and the speculative task for it, would be lost
+            return False
         return not (self.blocked or self.inputs or self.queries or any(tail.watchers for tail in self.tails.values()))
 
 
@@ -113,6 +133,9 @@ class Executions:
             self._bytes += loaded.size
         self._loaded[key] = loaded  # the dict's order is the order of use
         return loaded
+
+    def all(self) -> Iterable[Loaded]:
+        return list(self._loaded.values())
 
     def peek(self, key: Key) -> Loaded | None:
         return self._loaded.get(key)

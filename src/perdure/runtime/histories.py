@@ -179,7 +179,7 @@ class Histories:
         self, started: StartedWorkflowTask, queries: bytes, ready: Callable[[bytes], None]
     ) -> None:
         """The serialised PollWorkflowTaskQueueResponse; `queries` are serialised entries of its `queries` map."""
-        header = _header(started) + queries
+        header = _header(started) + queries + started.messages
 
         def came(blob: bytes, last: int) -> None:
             page = b""

@@ -39,9 +39,12 @@ from perdure.engine.turn import (
     NeedsRun,
     OfferActivityTask,
     OfferWorkflowTask,
+    Rearm,
     Send,
     Shared,
     Turn,
+    UpdateAdmitted,
+    UpdatesMoved,
 )
 from perdure.errors import Internal, NotFound, PerdureError, ResourceExhausted, Unavailable
 from perdure.log import Log
@@ -58,6 +61,7 @@ from perdure.runtime.mail import Mail
 from perdure.runtime.namespaces import Namespace, Namespaces, decode_namespace
 from perdure.runtime.queries import Queries
 from perdure.runtime.skipping import OFFSET, Skipper
+from perdure.runtime.updates import Updates
 from perdure.runtime.wakes import Wakes
 from perdure.storage.store import NamespaceWrite, RunDelete, Store, StoreFailed
 
@@ -106,6 +110,7 @@ class Runtime:
         self.executions = Executions(store, self._namespace_name, CACHE_BYTES)
         self.histories = Histories(self)
         self.queries = Queries(self)
+        self.updates = Updates(self)
         self.skipper: Skipper | None = None
         """None, and without cost, unless time may skip."""
         hold = None
@@ -213,6 +218,7 @@ class Runtime:
         self.wakes.stop()
         self.dispatch.drain()
         self.queries.close()
+        self.updates.close()
         await self.committer.drain()
         self.alarms.close()
 
@@ -471,6 +477,12 @@ class Runtime:
                     self.mail.send(effect.message)
                 elif isinstance(effect, Closed):
                     self._closed(loaded, effect.run)
+                elif isinstance(effect, UpdatesMoved):
+                    self.updates.moved(loaded, effect)
+                elif isinstance(effect, UpdateAdmitted):
+                    self.updates.admitted(loaded, effect)
+                elif isinstance(effect, Rearm):
+                    self.wakes.arm(loaded.key, effect.run.run_id, KINDS[loaded.key[1]].next_deadline(effect.run))
         finally:
             self._carrying_out = False
 
@@ -502,8 +514,9 @@ class Runtime:
         self.matching.committed(added, deleted)
 
     def _left_cache(self, loaded: Loaded) -> None:
-        """Queries waited at an execution whose batch was refused."""
+        """Queries or updates waited at an execution whose batch was refused."""
         self.queries.ask_again(loaded)
+        self.updates.ask_again(loaded)
 
     def _lost(self, added: list[int], deleted: list[int]) -> None:
         for task, poller in self.matching.refused(added, deleted, self.monotonic.now()):
@@ -619,10 +632,14 @@ class Runtime:
                 return Outcome(error=completed.failed)
             run = turn.run
             plain = completed.new_task is None and not completed.eager_activities
+            response = _EMPTY_COMPLETION
+            if completed.reset_event_id:
+                response = RespondWorkflowTaskCompletedResponse()
+                response.reset_history_event_id = completed.reset_event_id
             loaded = self.executions.peek(key)
             results = request.query_results if loaded is not None and loaded.queries else None
             if plain and results is None:
-                return Outcome(_EMPTY_COMPLETION)
+                return Outcome(response)
 
             def committed() -> None:
                 if results is not None and loaded is not None:
@@ -630,12 +647,13 @@ class Runtime:
                 if not plain:
                     self._answer_completion(completed, call)
 
-            return Outcome(_EMPTY_COMPLETION if plain else PENDING, committed=committed)
+            return Outcome(response if plain else PENDING, committed=committed)
 
         self.enter(Input(self, key, token.run_id, decide, call))
 
     def _answer_completion(self, completed: completing.CompletedTask, call: Call) -> None:
         response = RespondWorkflowTaskCompletedResponse()
+        response.reset_history_event_id = completed.reset_event_id
         for activity in completed.eager_activities:
             response.activity_tasks.add().MergeFromString(activity.answer)
         started = completed.new_task
