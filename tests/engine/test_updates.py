@@ -13,6 +13,7 @@ from perdure.engine.codec import all_items, decode, encode_core, item_value
 from perdure.engine.completing import complete_workflow_task
 from perdure.engine.failing import fail_workflow_task
 from perdure.engine.limits import Limits
+from perdure.engine.pausing import pause_workflow, unpause_workflow
 from perdure.engine.signals import signal_workflow
 from perdure.engine.speculative import SCHEDULE_TO_START
 from perdure.engine.state import Run
@@ -503,6 +504,37 @@ def test_an_update_of_a_workflow_whose_tasks_fail_is_refused() -> None:
 
     assert type(error) is WorkflowNotReady
     assert error.message == "Unable to perform workflow execution update due to Workflow Task in failed state."
+
+
+def pause(scene: Scene) -> None:
+    scene.decide(lambda turn: pause_workflow(turn, identity="ops", reason="", request_id="p"))
+
+
+def test_a_paused_workflow_takes_no_update_and_gives_one_that_it_has_to_nobody() -> None:
+    scene = idle()
+    ask(scene)
+    pause(scene)
+
+    error = scene.refused(lambda turn: admit(turn, update_request("u2")))
+
+    assert error.message == "Workflow is paused. Cannot update the workflow."
+    assert scene.run.workflow_task is None
+    scene.decide(lambda turn: unpause_workflow(turn, identity="ops", reason="", request_id=""))
+    assert [message.protocol_instance_id for message in messages(scene.poll())] == ["u1"]
+
+
+def test_an_update_that_came_during_the_last_task_before_a_pause_waits() -> None:
+    scene = idle()
+    ask(scene, "u1")
+    started = scene.poll()
+    ask(scene, "u2")
+    pause(scene)
+
+    done = scene.complete(started=started, messages=[reject(messages(started)[0])], return_new_workflow_task=True)
+
+    assert done.new_task is None
+    assert scene.run.workflow_task is None
+    assert look(scene, "u2") == UpdateProgress(ADMITTED)
 
 
 def test_an_update_after_a_refused_close_has_to_come_again() -> None:

@@ -167,7 +167,9 @@ def _task_for_updates(
         return None
     inline = request.return_new_workflow_task
     schedule_speculative(turn, offer=not inline)
-    return start_inline(turn, _same_worker(request, worker_version)) if inline else None
+    if not inline or turn.run.workflow_task is None:
+        return None
+    return start_inline(turn, _same_worker(request, worker_version))
 
 
 def _drop(turn: Turn, request: RespondWorkflowTaskCompletedRequest) -> CompletedTask:

@@ -27,9 +27,10 @@ _REJECTION: Final = "temporal.api.update.v1.Rejection"
 
 def schedule_speculative(turn: Turn, *, offer: bool = True) -> None:
     """Have a worker look at the updates that wait, unless a task is pending, which then carries them. A start delay or
-    back-off does not hold them up; a child whose parent does not know of it yet gets its first task in a moment."""
+    back-off does not hold them up; a child whose parent does not know of it yet gets its first task in
+    a moment, a paused workflow when it is unpaused."""
     run = turn.run
-    if run.workflow_task is not None or not run.running or run.awaits_parent:
+    if run.workflow_task is not None or not run.running or run.awaits_parent or run.paused:
         return
     sticky = run.sticky_queue
     run.workflow_task = WorkflowTask(

@@ -103,6 +103,8 @@ def check_admission(turn: Turn, request: Request) -> UpdateProgress | None:
         if known is None:
             raise NotFound("workflow execution already completed")
         return known
+    if run.paused:
+        raise FailedPrecondition("Workflow is paused. Cannot update the workflow.")
     task = run.workflow_task
     if task is not None and task.attempt >= 3:
         raise WorkflowNotReady("Unable to perform workflow execution update due to Workflow Task in failed state.")
