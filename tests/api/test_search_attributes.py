@@ -101,3 +101,51 @@ async def test_system_attributes_cannot_be_removed(api: Api) -> None:
         )
 
     assert refused.value.message == "Unable to remove non-custom search attributes: StartTime."
+
+
+async def test_there_are_as_many_attributes_of_a_type_as_wanted(api: Api) -> None:
+    many = {f"Flag{number}": IndexedValueType.INDEXED_VALUE_TYPE_BOOL for number in range(30)}
+
+    await add(api, **many)
+
+    assert many.items() <= (await custom(api)).items()
+
+
+@pytest.mark.parametrize("bad", [{"Mine": KEYWORD, "RunId": KEYWORD}, {"Mine": KEYWORD, "Other": 0}])
+async def test_a_refused_addition_adds_none_of_its_attributes(api: Api, bad: dict[str, int]) -> None:
+    before = await custom(api)
+
+    with pytest.raises(Refused):
+        await api.AddSearchAttributes(op.AddSearchAttributesRequest(namespace="default", search_attributes=bad))
+
+    assert await custom(api) == before
+
+
+async def test_a_refused_removal_removes_none_of_its_attributes(api: Api) -> None:
+    before = await custom(api)
+
+    with pytest.raises(Refused):
+        await api.RemoveSearchAttributes(
+            op.RemoveSearchAttributesRequest(namespace="default", search_attributes=["CustomInt", "StartTime"])
+        )
+
+    assert await custom(api) == before
+
+
+async def test_values_of_a_removed_attribute_are_shown_no_more_and_cannot_be_asked_for(api: Api) -> None:
+    await add(api, Customer=KEYWORD)
+    attributes = SearchAttributes()
+    attributes.indexed_fields["Customer"].CopyFrom(values("ann").payloads[0])
+    await api.start(search_attributes=attributes)
+    await api.RemoveSearchAttributes(
+        op.RemoveSearchAttributesRequest(namespace="default", search_attributes=["Customer"])
+    )
+
+    (info,) = (await api.ListWorkflowExecutions(ws.ListWorkflowExecutionsRequest(namespace="default"))).executions
+    with pytest.raises(Refused) as refused:
+        await api.ListWorkflowExecutions(
+            ws.ListWorkflowExecutionsRequest(namespace="default", query="Customer = 'ann'")
+        )
+
+    assert not info.search_attributes.indexed_fields
+    assert "column name 'Customer' is not a valid search attribute" in refused.value.message

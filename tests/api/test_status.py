@@ -52,6 +52,7 @@ def detail_of(error: errors.PerdureError, message: Any) -> Any:
         (errors.Aborted("x"), Code.ABORTED, ""),
         (errors.Unavailable("x"), Code.UNAVAILABLE, ""),
         (errors.DeadlineExceeded("x"), Code.DEADLINE_EXCEEDED, ""),
+        (errors.QueryTooSlow(5), Code.DEADLINE_EXCEEDED, ""),
         (errors.Unimplemented("x"), Code.UNIMPLEMENTED, ""),
     ],
 )

@@ -187,3 +187,47 @@ async def test_a_page_token_that_is_none_is_refused(api: Api) -> None:
         await find(api, next_page_token=b"garbage")
 
     assert refused.value.code == "INVALID_ARGUMENT"
+
+
+async def test_a_run_is_found_by_words_of_its_text(api: Api) -> None:
+    for workflow_id, text in (("order-1", "Red fox, torn box"), ("order-2", "blue box")):
+        attributes = SearchAttributes()
+        attributes.indexed_fields["CustomText"].CopyFrom(values(text).payloads[0])
+        await api.start(workflow_id, search_attributes=attributes)
+
+    assert await find(api, "CustomText = 'RED'") == ["order-1"]
+    assert await find(api, "CustomText = 'torn paper'") == ["order-1"]
+    assert await find(api, "CustomText = 'box'") == ["order-2", "order-1"]
+    assert await find(api, "CustomText != 'torn'") == ["order-2"]
+    assert await find(api, "CustomText = 'bo'") == []
+
+
+async def test_counts_by_division_tell_users_workflows_from_the_server_s_own(api: Api) -> None:
+    await three_orders(api)
+
+    counted = await api.CountWorkflowExecutions(
+        ws.CountWorkflowExecutionsRequest(namespace=NAMESPACE, query="GROUP BY TemporalNamespaceDivision")
+    )
+
+    (group,) = counted.groups
+    assert (counted.count, group.count, group.group_values[0].data) == (3, 3, b"null")
+
+
+@pytest.mark.parametrize(
+    ("page_size", "message"),
+    [(10, "Cluster is not configured for visibility archival."), (10_001, "PageSize is larger than allowed 10000.")],
+)
+async def test_no_archive_is_kept(api: Api, page_size: int, message: str) -> None:
+    with pytest.raises(Refused) as refused:
+        await api.ListArchivedWorkflowExecutions(
+            ws.ListArchivedWorkflowExecutionsRequest(namespace=NAMESPACE, page_size=page_size)
+        )
+
+    assert (refused.value.code, refused.value.message) == ("INVALID_ARGUMENT", message)
+
+
+async def test_a_page_holds_a_thousand_at_most(api: Api) -> None:
+    await three_orders(api)
+
+    for size in (-1, 0, 1000, 100_000):
+        assert len(await find(api, page_size=size)) == 3

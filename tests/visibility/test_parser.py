@@ -140,8 +140,6 @@ EXPRESSION = "invalid query: invalid expression: "
     [
         ("not a query =", "invalid query: malformed SQL query: syntax error at position 39 near 'query'"),
         ("CustomInt ==", "invalid query: malformed SQL query: syntax error at position 40"),
-        ("CustomInt = 'x", "invalid query: malformed SQL query: syntax error at position 41"),
-        ("CustomInt = 1 AND", "invalid query: malformed SQL query: syntax error at position 45"),
         ("CustomInt = 1 ORDER BY CustomInt DESC", OPERATION + "'ORDER BY' clause"),
         ("CustomInt = 1 LIMIT 5", OPERATION + "'LIMIT' clause"),
         ("CustomInt = 1 GROUP BY ExecutionStatus", OPERATION + "'GROUP BY' clause"),
@@ -152,10 +150,6 @@ EXPRESSION = "invalid query: invalid expression: "
         ),
         ("CustomInt", EXPRESSION + "incomplete expression"),
         ("NoSuch = 1", EXPRESSION + "column name 'NoSuch' is not a valid search attribute"),
-        (
-            "workflowid = 'x'",
-            EXPRESSION + "column name 'workflowid' is not a valid search attribute (did you mean 'WorkflowId'?)",
-        ),
         ("WorkflowId LIKE 'x%'", EXPRESSION + "invalid operator 'like' in `WorkflowId like 'x%'`"),
         ("CustomInt IS TRUE", EXPRESSION + "'IS' operator can only be used with 'NULL' or 'NOT NULL'"),
         (
@@ -179,15 +173,67 @@ EXPRESSION = "invalid query: invalid expression: "
             EXPRESSION + "right-hand side of 'starts_with' must be a literal string (got: 5)",
         ),
         ("StartTime > 'yesterday'", EXPRESSION + "unable to parse datetime 'yesterday'"),
-        ("StartTime > '2024-01-02'", EXPRESSION + "unable to parse datetime '2024-01-02'"),
-        ("StartTime > '2023-02-29T00:00:00Z'", EXPRESSION + "unable to parse datetime '2023-02-29T00:00:00Z'"),
         ("ExecutionStatus = 'completed'", EXPRESSION + "invalid ExecutionStatus value 'completed'"),
         ("ExecutionStatus = 9", EXPRESSION + "invalid ExecutionStatus value '9'"),
-        ("CustomInt = true", EXPRESSION + "unexpected value type bool for search attribute CustomInt"),
     ],
 )
 def test_a_refusal_names_what_is_wrong(text: str, message: str) -> None:
     assert refusal(text) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "fix"),
+    [
+        (
+            "CustomInt = 'x",
+            "invalid query: malformed SQL query: syntax error at position 41",
+            "the quote at character 13 of the filter is not closed",
+        ),
+        (
+            "CustomInt = 1 AND",
+            "invalid query: malformed SQL query: syntax error at position 45",
+            "the filter ends where a condition or value should follow",
+        ),
+        (
+            "CustomInt = 1 OR (CustomKeyword = ')' AND (CustomInt = 3)",
+            "invalid query: malformed SQL query: syntax error at position 85",
+            "the parenthesis at character 18 of the filter is not closed",
+        ),
+        (
+            "workflowid = 'x'",
+            EXPRESSION + "column name 'workflowid' is not a valid search attribute",
+            "did you mean 'WorkflowId'?",
+        ),
+        (
+            "StartTime > '2024-01-02'",
+            EXPRESSION + "unable to parse datetime '2024-01-02'",
+            "date, time and zone are needed, as in '2024-01-02T00:00:00Z'",
+        ),
+        (
+            "StartTime > '2024-01-02 10:30'",
+            EXPRESSION + "unable to parse datetime '2024-01-02 10:30'",
+            "date, time and zone are needed, as in '2024-01-02T10:30:00Z'",
+        ),
+        (
+            "StartTime > '2023-02-29T00:00:00Z'",
+            EXPRESSION + "unable to parse datetime '2023-02-29T00:00:00Z'",
+            "there is no such day or time",
+        ),
+        (
+            "CustomInt = true",
+            EXPRESSION + "unexpected value type bool for search attribute CustomInt",
+            "its type is Int",
+        ),
+    ],
+)
+def test_a_refusal_says_how_to_write_it_after_the_reference_s_words(text: str, message: str, fix: str) -> None:
+    assert refusal(text) == f"{message} ({fix})"
+
+
+def test_an_attribute_in_quotes_is_told_to_lose_them() -> None:
+    assert refusal("'CustomInt' = 1") == (
+        EXPRESSION + "left side of comparison must be a column name (got: 'CustomInt'; write CustomInt without quotes)"
+    )
 
 
 def test_grouping_is_by_one_known_field() -> None:

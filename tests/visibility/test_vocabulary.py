@@ -68,7 +68,9 @@ def test_activities_have_statuses_of_their_own(status: str) -> None:
 
 
 def test_a_value_of_the_wrong_type_is_refused_under_the_name_that_was_written() -> None:
-    assert refusal("ActivityType = true", ACTIVITIES).endswith("bool for search attribute ActivityType")
+    assert refusal("ActivityType = true", ACTIVITIES).endswith(
+        "bool for search attribute ActivityType (its type is Keyword)"
+    )
 
 
 def test_a_schedule_id_among_workflows_means_rows_of_schedules() -> None:

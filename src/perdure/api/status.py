@@ -138,6 +138,7 @@ _TABLE: Mapping[type[errors.PerdureError], tuple[Code, Detail | None]] = {
     errors.MultiOperationFailed: (Code.ABORTED, _multi_operation),
     errors.Unavailable: (Code.UNAVAILABLE, None),
     errors.DeadlineExceeded: (Code.DEADLINE_EXCEEDED, None),
+    errors.QueryTooSlow: (Code.DEADLINE_EXCEEDED, None),
     errors.Unimplemented: (Code.UNIMPLEMENTED, None),
     errors.Internal: (Code.INTERNAL, None),
 }

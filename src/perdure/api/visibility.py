@@ -16,6 +16,7 @@ from temporalio.api.workflowservice.v1 import (
     CountWorkflowExecutionsResponse,
     GetSearchAttributesRequest,
     GetSearchAttributesResponse,
+    ListArchivedWorkflowExecutionsRequest,
     ListClosedWorkflowExecutionsRequest,
     ListClosedWorkflowExecutionsResponse,
     ListOpenWorkflowExecutionsRequest,
@@ -40,6 +41,8 @@ from perdure.visibility.vocabulary import WORKFLOWS
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
+
+MAX_ARCHIVED_PAGE: Final = 10_000
 
 _RUNNING: Final = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
 _LAST_MOMENT: Final = (1 << 63) - 1
@@ -82,6 +85,13 @@ class VisibilityHandlers:
             conditions.append(Compare("ExecutionStatus", "=", status))
         reply = ListClosedWorkflowExecutionsResponse()
         return await self._page(namespace, _all(conditions), request.maximum_page_size, request.next_page_token, reply)
+
+    def ListArchivedWorkflowExecutions(self, request: ListArchivedWorkflowExecutionsRequest, call: Call) -> Reply:
+        """Nothing is archived here: refused in the words of a reference server that archives nothing."""
+        self._runtime.namespaces.active(request.namespace)
+        if request.page_size > MAX_ARCHIVED_PAGE:
+            raise InvalidArgument(f"PageSize is larger than allowed {MAX_ARCHIVED_PAGE}.")
+        raise InvalidArgument("Cluster is not configured for visibility archival.")
 
     async def CountWorkflowExecutions(self, request: CountWorkflowExecutionsRequest, call: Call) -> Reply:
         namespace = self._runtime.namespaces.active(request.namespace)

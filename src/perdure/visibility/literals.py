@@ -10,7 +10,7 @@ import re
 from calendar import timegm
 
 from perdure.errors import InvalidArgument
-from perdure.visibility.attributes import BOOL, DATETIME, DOUBLE, INT, KEYWORD, KEYWORD_LIST, TEXT
+from perdure.visibility.attributes import BOOL, DATETIME, DOUBLE, INT, KEYWORD, KEYWORD_LIST, TEXT, TYPE_NAMES
 from perdure.visibility.query import Scalar
 from perdure.visibility.syntax import as_number
 from perdure.visibility.text import tokens
@@ -54,27 +54,29 @@ def convert(name: str, attribute: str, value_type: int, value: Scalar, text: str
             return as_datetime(value, text)
         case _ if value_type == TEXT:
             if not isinstance(value, str):
-                raise _unexpected(name, value)
+                raise _unexpected(name, value_type, value)
             if not tokens(value):
                 raise BadExpression(f"unexpected value for Text type search attribute (no tokens found in '{value}')")
             return value
         case _ if value_type in (KEYWORD, KEYWORD_LIST):
             if isinstance(value, bool):
-                raise _unexpected(name, value)
+                raise _unexpected(name, value_type, value)
             return value if isinstance(value, str) else text
         case _ if value_type in (INT, DOUBLE):
             if isinstance(value, bool):
-                raise _unexpected(name, value)
+                raise _unexpected(name, value_type, value)
             return _number(value)
         case _ if value_type == BOOL:
             return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
         case _:
-            raise _unexpected(name, value)
+            raise _unexpected(name, value_type, value)
 
 
-def _unexpected(name: str, value: Scalar) -> BadExpression:
+def _unexpected(name: str, value_type: int, value: Scalar) -> BadExpression:
     kind = {str: "string", bool: "bool", int: "int64", float: "float64"}[type(value)]
-    return BadExpression(f"unexpected value type {kind} for search attribute {name}")
+    return BadExpression(
+        f"unexpected value type {kind} for search attribute {name} (its type is {TYPE_NAMES[value_type]})"
+    )
 
 
 def _number(value: str | int | float) -> Scalar:
@@ -97,8 +99,26 @@ def as_datetime(value: Scalar, text: str) -> int | float:
         return _microseconds(value)
     parsed = None if not isinstance(value, str) else parse_datetime(value)
     if parsed is None:
-        raise BadExpression(f"unable to parse datetime '{value if isinstance(value, str) else text}'")
+        written = value if isinstance(value, str) else text
+        raise BadExpression(f"unable to parse datetime '{written}'{_missing_in_datetime(written)}")
     return _microseconds(parsed)
+
+
+_NEARLY = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?))?(?:[Zz]|[+-]\d\d:?\d\d)?", re.ASCII
+)
+
+
+def _missing_in_datetime(written: str) -> str:
+    """How to write what is nearly RFC 3339."""
+    found = _NEARLY.fullmatch(written)
+    if found is None:
+        return ""
+    time = found[2] or "00:00:00"
+    meant = f"{found[1]}T{time if time.count(':') == 2 else time + ':00'}Z"
+    if parse_datetime(meant) is None:
+        return " (there is no such day or time)"
+    return f" (date, time and zone are needed, as in '{meant}')"
 
 
 def parse_datetime(text: str) -> int | None:

@@ -114,7 +114,9 @@ class _Meaning:
         if isinstance(operand, Function):
             raise _not_supported("function expression")
         if isinstance(operand, Literal):
-            raise BadExpression(f"left side of comparison must be a column name (got: {operand.text})")
+            quoted = isinstance(operand.value, str) and self._vocabulary.resolve(operand.value, self._custom)
+            fix = f"; write {operand.value} without quotes" if quoted else ""
+            raise BadExpression(f"left side of comparison must be a column name (got: {operand.text}{fix})")
         name = operand.text
         if (found := self._vocabulary.resolve(name, self._custom)) is None:
             raise self._unknown(name)

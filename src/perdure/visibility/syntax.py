@@ -87,24 +87,46 @@ def read(text: str) -> Written:
         return _grammar().parse(text)  # type: ignore[return-value]  # the transformer makes it a Written
     except UnexpectedToken as error:
         if error.token.type == "$END":
-            raise _malformed(text, len(text), "") from None
+            raise _malformed(text, len(text), "", _left_open(text)) from None
         raise _malformed(text, error.token.end_pos or len(text), str(error.token)) from None
     except UnexpectedCharacters as error:
         position: Any = error.pos_in_stream  # declared as None in lark, always set by its lexers
-        raise _malformed(text, position + 1, "") from None
+        raise _malformed(text, position + 1, "", _unclosed_quote(text, position)) from None
     except UnexpectedEOF:
-        raise _malformed(text, len(text), "") from None
+        raise _malformed(text, len(text), "", _left_open(text)) from None
 
 
 _CLAUSE_FIRST = re.compile(r"\s*(group|order|limit)\b", re.IGNORECASE)
 
 
-def _malformed(text: str, end: int, token: str) -> InvalidArgument:
+def _malformed(text: str, end: int, token: str, fix: str = "") -> InvalidArgument:
     # The reference counts in the statement it wraps around the filter, one past the word that does not fit.
     wrapper = "select * from table1 " if _CLAUSE_FIRST.match(text) else "select * from table1 where "
     near = f" near '{_bare(token)}'" if re.match(r"[\w'\"`]", token) else ""
     position = len(wrapper) + end + 1
-    return InvalidArgument(f"invalid query: malformed SQL query: syntax error at position {position}{near}")
+    return InvalidArgument(f"invalid query: malformed SQL query: syntax error at position {position}{near}{fix}")
+
+
+_QUOTED_OR_PARENTHESIS = re.compile(r"""'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`[^`]*`|[()]""", re.DOTALL)
+
+
+def _left_open(text: str) -> str:
+    """What is wrong with a filter of which more was expected."""
+    opened: list[int] = []
+    for found in _QUOTED_OR_PARENTHESIS.finditer(text):
+        if found[0] == "(":
+            opened.append(found.start() + 1)
+        elif found[0] == ")" and opened:
+            opened.pop()
+    if opened:
+        return f" (the parenthesis at character {opened[-1]} of the filter is not closed)"
+    return " (the filter ends where a condition or value should follow)"
+
+
+def _unclosed_quote(text: str, position: int) -> str:
+    if position < len(text) and text[position] in "'\"`":
+        return f" (the quote at character {position + 1} of the filter is not closed)"
+    return ""
 
 
 def _bare(token: str) -> str:

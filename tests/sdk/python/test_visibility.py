@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from temporalio import activity, workflow
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import RetryPolicy, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.exceptions import ApplicationError
@@ -157,6 +158,49 @@ async def test_an_unknown_search_attribute_is_refused(client: Client) -> None:
     with pytest.raises(RPCError) as refusal:
         await listed(client, "Unheard = 'x'")
     assert refusal.value.status is RPCStatusCode.INVALID_ARGUMENT
+
+
+async def test_attributes_of_every_type_are_added_set_and_found(client: Client) -> None:
+    name = unique("T").replace("-", "")
+    types = {
+        "Keyword": (SearchAttributeKey.for_keyword(f"{name}Keyword"), "red-fox"),
+        "Text": (SearchAttributeKey.for_text(f"{name}Text"), "a quick red fox"),
+        "Int": (SearchAttributeKey.for_int(f"{name}Int"), -7),
+        "Double": (SearchAttributeKey.for_float(f"{name}Double"), 2.25),
+        "Bool": (SearchAttributeKey.for_bool(f"{name}Bool"), False),
+        "Datetime": (SearchAttributeKey.for_datetime(f"{name}Datetime"), NOON),
+        "KeywordList": (SearchAttributeKey.for_keyword_list(f"{name}KeywordList"), ["red", "fox"]),
+    }
+    await client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(
+            namespace=client.namespace,
+            search_attributes={key.name: key.indexed_value_type for key, _ in types.values()},
+        )
+    )
+    pairs = [SearchAttributePair(key, value) for key, value in types.values()]
+    handle = await client.start_workflow(
+        Order.run,
+        id=unique("order"),
+        task_queue=unique("queue"),
+        search_attributes=TypedSearchAttributes(pairs),  # type: ignore[arg-type]  # each pair has its own type
+    )
+
+    for query in (
+        f"{name}Keyword STARTS_WITH 'red' AND `{name}Keyword` > 'red'",
+        f"{name}Text = 'FOX' AND {name}Text != 'dog'",
+        f"{name}Int BETWEEN -7 AND 0 AND {name}Int < 0",
+        f"{name}Double > 2.2 AND {name}Double IN (1, 2.25)",
+        f"{name}Bool = false AND {name}Bool != true",
+        f"{name}Datetime >= '2026-03-01T13:00:00+01:00' AND {name}Datetime < '2026-03-01T12:00:00.000001Z'",
+        f"{name}KeywordList = 'fox' AND {name}KeywordList NOT IN ('dog', 'cat')",
+        f"NOT ({name}Int >= 0 OR {name}Int IS NULL)",
+    ):
+        assert await listed(client, query) == [handle.id], query
+        assert (await client.count_workflows(query)).count == 1
+    described = await handle.describe()
+    for key, value in types.values():
+        assert described.typed_search_attributes[key] == value
+    await handle.terminate()
 
 
 # ---- describe
