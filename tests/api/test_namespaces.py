@@ -54,7 +54,7 @@ async def test_a_namespace_tells_its_limits_and_only_what_it_can_do(api: Api) ->
         "worker_heartbeats",
         "worker_poll_complete_on_shutdown",
     }
-    assert not info.supports_schedules
+    assert info.supports_schedules
 
 
 async def test_a_namespace_is_found_by_its_id_too(api: Api) -> None:

@@ -13,13 +13,8 @@ import pytest
 from tests.conformance.corpus import Outcome, play, recorded
 from tests.support.server_process import free_port
 
-SCHEDULES = "schedules come in a later release"
-
 NOT_YET = {
-    "error_replies": "its last reply is DescribeSchedule's: " + SCHEDULES,
     "batch_terminate": "batch operations come in a later release",
-    "schedule_lifecycle": SCHEDULES,
-    "schedule_overlap_skip": SCHEDULES,
 }
 """Scenarios of features this release lacks. Strict: one that starts to pass fails here, and leaves the table."""
 

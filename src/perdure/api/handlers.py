@@ -11,6 +11,7 @@ from perdure.api.namespaces import NamespaceHandlers
 from perdure.api.operator import OperatorHandlers
 from perdure.api.queries import QueryHandlers
 from perdure.api.resets import ResetHandlers
+from perdure.api.schedules import ScheduleHandlers
 from perdure.api.system import SystemHandlers
 from perdure.api.task_queues import TaskQueueHandlers
 from perdure.api.updates import UpdateHandlers
@@ -35,6 +36,7 @@ HANDLERS: Final = (
     ActivityHandlers,
     ActivityOperationHandlers,
     QueryHandlers,
+    ScheduleHandlers,
     ResetHandlers,
     UpdateHandlers,
     VisibilityHandlers,

@@ -195,7 +195,7 @@ class NamespaceHandlers:
         can.workflow_pause = self._runtime.config.dynamic.bool(PAUSE_ENABLED, False)
         info.limits.blob_size_limit_error = limits.blob_size
         info.limits.memo_size_limit_error = limits.memo_size
-        info.supports_schedules = False
+        info.supports_schedules = True
 
 
 def _updated_info(request: UpdateNamespaceRequest, namespace: Namespace) -> Iterator[tuple[str, Any]]:

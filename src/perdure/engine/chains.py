@@ -15,7 +15,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
-from perdure.engine import failures
+from perdure.engine import failures, watching
 from perdure.engine.cron import next_backoff
 from perdure.engine.times import duration_us, set_duration, set_timestamp
 from perdure.engine.turn import Shared, Turn
@@ -53,7 +53,11 @@ class Successor:
         from perdure.engine.start import create_run
 
         shared = self._shared
-        finish(create_run(shared, self.run_id, shared.entropy.uuid(), self._fill))
+        execution = shared.execution
+        closed = None if execution.current is None else execution.runs.get(execution.current.run_id)
+        turn = create_run(shared, self.run_id, shared.entropy.uuid(), self._fill)
+        watching.hand_over(closed, turn.run)
+        finish(turn)
 
 
 def prepare(turn: Turn, request: RespondWorkflowTaskCompletedRequest) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from temporalio.api.common.v1 import Link, Payloads
 
-from perdure.engine import chains, children, updates
+from perdure.engine import chains, children, updates, watching
 from perdure.engine.pause_info import note_pauses
 from perdure.engine.speculative import forget_speculative
 from perdure.engine.state import CANCEL, SIGNAL, TIMER
@@ -113,6 +113,8 @@ def after_close(turn: Turn, *, tell_parent: bool = True, tell_children: bool = T
         children.tell_children(turn)
     if tell_parent and run.parent is not None and not run.successor_run_id:
         children.tell_parent(turn)
+    if run.watchers and tell_parent and not run.successor_run_id:
+        watching.tell_watchers(turn)
     current = turn.execution.current
     if current is not None and current.run_id == run.run_id:
         current.status = run.status

@@ -15,7 +15,10 @@ from perdure.engine.messages import (
     ParentReady,
     SignalExternal,
     StartChild,
+    StartScheduled,
+    StopScheduled,
 )
+from perdure.engine.schedules import starting
 from perdure.engine.state import Run
 from perdure.engine.turn import Send, Shared, Turn
 
@@ -33,6 +36,9 @@ def deliver(shared: Shared, run: Run | None, message: Message) -> None:
     if isinstance(message, (ChildStarted, ChildStartFailed, ChildClosed)) and _was_reset(run):
         assert run is not None
         shared.effects.append(Send(message.replace(to_run_id=run.reset_run_id)))
+        return
+    if isinstance(message, StartScheduled):
+        starting.start_scheduled(shared, run, message)
         return
     turn = Turn(shared, run) if run is not None else None
     match message:
@@ -54,6 +60,8 @@ def deliver(shared: Shared, run: Run | None, message: Message) -> None:
             childhood.parent_is_ready(turn)
         case ParentClosed():
             childhood.parent_closed(turn, message)
+        case StopScheduled():
+            starting.stop_scheduled(turn, message)
         case ExternalResult():
             externals.record_result(turn, message)
         case _:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from perdure.engine import codec, delivery, waking
-from perdure.engine.execution import WORKFLOW
+from perdure.engine.execution import SCHEDULE, WORKFLOW
 from perdure.engine.finishing import finish
 from perdure.engine.kind import Kind
 from perdure.engine.messages import Message
+from perdure.engine.schedules.kind import ScheduleKind
 from perdure.engine.state import Activity, Run, WorkflowTask
 from perdure.engine.turn import Shared, Turn
 from perdure.engine.visibility import VisibilityRow, visibility_row_fields
@@ -77,4 +78,5 @@ def _activity(activity: Activity) -> str:
 
 KINDS: Final[dict[int, Kind]] = {
     WORKFLOW: WorkflowKind(),
+    SCHEDULE: ScheduleKind(),
 }

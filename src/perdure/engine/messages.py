@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import msgpack
 
-from perdure.engine.execution import WORKFLOW
+from perdure.engine.execution import SCHEDULE, WORKFLOW
 from perdure.engine.state import Fields
 
 
@@ -205,6 +205,66 @@ class ParentClosed(Message):
     DEFAULTS = _EMPTY
 
 
+class StartScheduled(Message):
+    """Schedule to workflow: start it, and tell how it ends. `request` is a serialised StartWorkflowExecutionRequest;
+    `number` is the schedule's for this action, `from_run_id` the schedule's run."""
+
+    KIND = 20
+    from_schedule_id: str
+    from_run_id: str
+    number: int
+    request: bytes
+    __slots__ = (*_TO, "from_schedule_id", "from_run_id", "number", "request")
+    DEFAULTS = {**_EMPTY, "from_schedule_id": "", "request": b""}
+
+
+class StopScheduled(Message):
+    """Schedule to workflow, if its current run is of the chain that `first_run_id` began: make way for the next."""
+
+    KIND = 21
+    first_run_id: str
+    terminate: bool
+    identity: str
+    __slots__ = (*_TO, "first_run_id", "terminate", "identity")
+    DEFAULTS = {**_EMPTY, "first_run_id": "", "terminate": False, "identity": ""}
+
+
+class ScheduledStarted(Message):
+    """Workflow to schedule: the run exists."""
+
+    KIND = 22
+    TO = SCHEDULE
+    number: int
+    run_id: str
+    __slots__ = (*_TO, "number", "run_id")
+    DEFAULTS = {**_EMPTY, "run_id": ""}
+
+
+class ScheduledRefused(Message):
+    """Workflow to schedule: it was there already."""
+
+    KIND = 23
+    TO = SCHEDULE
+    number: int
+    __slots__ = (*_TO, "number")
+    DEFAULTS = _EMPTY
+
+
+class ScheduledClosed(Message):
+    """Workflow to schedule: the last run of the chain closed. `status` is a WorkflowExecutionStatus; `result` and
+    `failure` are serialised Payloads and Failure, or empty."""
+
+    KIND = 24
+    TO = SCHEDULE
+    number: int
+    workflow_id: str
+    status: int
+    failure: bytes
+    result: bytes
+    __slots__ = (*_TO, "number", "workflow_id", "status", "failure", "result")
+    DEFAULTS = {**_EMPTY, "workflow_id": "", "failure": b""}
+
+
 _BY_KIND: dict[int, type[Message]] = {
     kind.KIND: kind
     for kind in (
@@ -217,6 +277,11 @@ _BY_KIND: dict[int, type[Message]] = {
         CancelExternal,
         ExternalResult,
         ParentClosed,
+        StartScheduled,
+        StopScheduled,
+        ScheduledStarted,
+        ScheduledRefused,
+        ScheduledClosed,
     )
 }
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from temporalio.api.history.v1 import History
 
-from perdure.engine import reapplying
+from perdure.engine import reapplying, watching
 from perdure.engine.children import tell_children
 from perdure.engine.closing import HISTORY_SERVICE, terminate
 from perdure.engine.execution import Current
@@ -179,6 +179,7 @@ def _terminate(shared: Shared, current: Run, base: Run, reset: Reset, rebuilding
     turn = Turn(shared, current)
     known = len(current.changes.events)
     terminate(turn, reset.reason, identity=RESETTER, tell_parent=False, tell_children=False)
+    watching.hand_over(current, rebuilding.run)
     if current is base:
         base.reset_run_id = rebuilding.run.run_id
     else:

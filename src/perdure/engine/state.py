@@ -450,6 +450,7 @@ CORE_FIELDS: Final = (
     "pause_info",
     "pause_request_id",
     "versioning_override",
+    "watchers",
 )
 _DEFAULTS: Final[dict[str, Any]] = {
     "namespace_id": "",
@@ -490,6 +491,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "pause_info": b"",
     "pause_request_id": "",
     "versioning_override": b"",
+    "watchers": (),
 }
 
 
@@ -564,6 +566,8 @@ class Run:
     """The start event has links or completion callbacks, which a continued run inherits."""
     reset_request_id: str
     """The request that made this run by a reset."""
+    watchers: list[list[Any]]
+    """Whom to tell of the end, see watching.py."""
     ancestors: list[str]
     """Runs that this one was reset from, oldest first: its children may have been started for one of them."""
     pause_info: bytes

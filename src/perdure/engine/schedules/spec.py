@@ -76,6 +76,11 @@ class Spec:
             yield due
             due = self.next_due(due.actual, seed)
 
+    def next_nominal(self, least: int) -> int | None:
+        """The first nominal time that is not before `least`. Raises TooManyExclusions."""
+        found = self._next_nominal(-(-least // SECOND))
+        return None if found is None else found * SECOND
+
     # ---- jitter
     def _last_nominal(self, at: int) -> int | None:
         """The last nominal second up to `at` whose jitter may reach beyond it."""
