@@ -27,11 +27,12 @@ from perdure.engine.closing import terminate
 from perdure.engine.describe import describe
 from perdure.engine.execution import Execution
 from perdure.engine.framing import field
+from perdure.engine.links import validate_links
 from perdure.engine.signals import request_cancel, signal_workflow
 from perdure.engine.start import StartOutcome, signal_with_start, start_workflow
 from perdure.engine.state import Run
 from perdure.engine.turn import Shared, Turn
-from perdure.engine.validation import validate_links, validate_signal, validate_signal_with_start, validate_start
+from perdure.engine.validation import validate_signal, validate_signal_with_start, validate_start
 from perdure.engine.workflow_tasks import StartedWorkflowTask
 from perdure.enums import EventType
 from perdure.runtime.inputs import Outcome
@@ -81,6 +82,9 @@ class WorkflowHandlers:
             reply = SignalWithStartWorkflowExecutionResponse()
             reply.run_id = outcome.run_id
             reply.started = outcome.started
+            _link_to_request(
+                reply.signal_link, namespace, request.workflow_id, outcome.run_id, request.request_id, _SIGNALED
+            )
             return reply
 
         runtime.start_run(namespace, request.workflow_id, start, call)

@@ -6,12 +6,11 @@ Every check raises InvalidArgument unless it says otherwise. What commands share
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
-from temporalio.api.common.v1 import Link, Priority, RetryPolicy
+from temporalio.api.common.v1 import Priority, RetryPolicy
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
     SignalWithStartWorkflowExecutionRequest,
@@ -22,6 +21,7 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.clock import Entropy
 from perdure.engine import cron
 from perdure.engine.limits import Limits
+from perdure.engine.links import validate_links
 from perdure.engine.search_attributes import validate_search_attributes
 from perdure.engine.times import MAX_DURATION, SECOND, duration_us, set_duration, valid_duration
 from perdure.engine.versioning import validate_versioning_override
@@ -31,7 +31,6 @@ from perdure.errors import InvalidArgument, Unimplemented
 __all__ = [
     "clamped_timeouts",
     "fill_and_validate_retry_policy",
-    "validate_links",
     "validate_priority",
     "validate_search_attributes",
     "validate_signal",
@@ -270,26 +269,6 @@ def validate_priority(priority: Priority) -> None:
         raise InvalidArgument("fairness key length exceeds limit")
     if priority.fairness_weight < 0:
         raise InvalidArgument("must be greater than zero")
-
-
-def validate_links(links: Collection[Link], limits: Limits) -> None:
-    if len(links) > limits.links_per_request:
-        raise InvalidArgument(f"cannot attach more than {limits.links_per_request} links per request, got {len(links)}")
-    for link in links:
-        size = link.ByteSize()
-        if size > limits.link_size:
-            raise InvalidArgument(f"link exceeds allowed size of {limits.link_size}, got {size}")
-        variant = link.WhichOneof("variant")
-        if variant is None:
-            raise InvalidArgument("unsupported link variant")
-        if variant == "workflow_event":
-            _check_link_fields(link.workflow_event, "workflow event link")
-
-
-def _check_link_fields(target: Message, what: str) -> None:
-    for name, shown in (("namespace", "namespace"), ("workflow_id", "workflow ID"), ("run_id", "run ID")):
-        if not getattr(target, name):
-            raise InvalidArgument(f"{what} must not have an empty {shown} field")
 
 
 def _long(text: str, limits: Limits) -> bool:
