@@ -240,6 +240,7 @@ _LIMITS: Mapping[str, str] = {
     "search_attribute_total": "frontend.searchAttributesTotalSizeLimit",
     "links_per_request": "frontend.maxLinksPerRequest",
     "link_size": "frontend.linkMaxSize",
+    "batch_jobs": "frontend.MaxConcurrentBatchOperationPerNamespace",
 }
 """Which of the engine's limits the reference's settings change."""
 

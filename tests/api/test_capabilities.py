@@ -148,7 +148,8 @@ async def workflows_can_be_paused(api: Api) -> bool:
             ws.PauseWorkflowExecutionRequest(namespace=NAMESPACE, workflow_id="order-1", reason="stock-taking")
         )
     except Refused as refused:
-        assert refused.code == "UNIMPLEMENTED"
+        if refused.code != "UNIMPLEMENTED":
+            raise
         return False
     return (await api.describe()).workflow_execution_info.status == WorkflowExecutionStatus.Value(
         "WORKFLOW_EXECUTION_STATUS_PAUSED"

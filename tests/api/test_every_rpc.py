@@ -30,7 +30,3 @@ def called() -> set[str]:
 @pytest.mark.parametrize("rpc", offered())
 def test_each_rpc_offered_is_called_by_a_test(rpc: str) -> None:
     assert rpc in called()
-
-
-def test_what_is_not_offered_yet_is_not_pretended() -> None:
-    assert "StartBatchOperation" not in offered()

@@ -15,7 +15,6 @@ from tests.api.client import (
     Api,
     Refused,
     execution,
-    queue,
     schedule_activity,
     start_request,
     start_timer,
@@ -89,19 +88,13 @@ async def test_links_are_on_the_events_that_they_were_given_with(api: Api) -> No
 
 
 async def test_replies_link_to_what_came_of_the_request(api: Api) -> None:
-    request = ws.SignalWithStartWorkflowExecutionRequest(
-        namespace=NAMESPACE, workflow_id="order-1", signal_name="go", request_id="r1", task_queue=queue()
-    )
-    request.workflow_type.name = "Order"
-
-    both = await api.SignalWithStartWorkflowExecution(request)
+    started = await api.StartWorkflowExecution(start_request())
     signalled = await api.signal(request_id="r2")
-    started = await api.StartWorkflowExecution(start_request("order-2"))
 
-    for link, request_id in ((both.signal_link, "r1"), (signalled.link, "r2")):
-        assert link.workflow_event.run_id == both.run_id
-        assert link.workflow_event.request_id_ref.request_id == request_id
-        assert link.workflow_event.request_id_ref.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+    link = signalled.link.workflow_event
+    assert link.run_id == started.run_id
+    assert link.request_id_ref.request_id == "r2"
+    assert link.request_id_ref.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
     assert started.link.workflow_event.event_ref.event_id == 1
 
 

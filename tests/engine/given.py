@@ -110,7 +110,7 @@ class Scene:
             except NeedsRun as needs:
                 readings[needs.run_id] = None
             except NeedsReading as needs:
-                readings[needs.run.run_id] = self._read(needs)
+                readings[needs.key] = self._read(needs)
 
     def _load(self, needs: Needs) -> dict[tuple[str, int], HistoryEvent]:
         events = {event.event_id: event for event in self.history(needs.run)}

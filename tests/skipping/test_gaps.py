@@ -58,7 +58,6 @@ class NotYet(str):
 UPDATES = NotYet("workflow updates are not there yet")
 OPERATOR_COMMANDS = NotYet("reset, pause and changes of options are not there yet")
 STANDALONE = NotYet("standalone activities are not there yet")
-BATCHES = NotYet("batch operations are not there yet")
 VERSIONING = NotYet("worker versioning and deployments are not there yet")
 NEXUS = NotYet("Nexus is not there yet")
 
@@ -81,7 +80,7 @@ GAPS: dict[str, str] = {
     "Pause/Unpause/ResetActivity, UpdateActivityOptions": "test_a_paused_activity_holds_no_time_and_goes_on_when_told",
     "standalone activities": STANDALONE,
     "standalone Nexus operations": NEXUS,
-    "batch operations": BATCHES,
+    "batch operations": "test_a_batch_job_skips_from_one_handful_to_the_next",
     "build-ID compatibility, versioning rules, reachability": VERSIONING,
     "deployments": VERSIONING,
     "RecordWorkerHeartbeat, ListWorkers, DescribeWorker": "test_workers_that_beat_are_listed_and_described",
@@ -273,6 +272,28 @@ async def test_a_reset_run_skips_to_its_timers(api: Api) -> None:
     fired = [event for event in history.events if event.HasField("timer_fired_event_attributes")]
     assert [event.timer_fired_event_attributes.timer_id for event in fired] == ["a", "c"]
     assert at(fired[-1]) - at(history.events[0]) == about(HOUR + 2 * DAY)
+
+
+async def test_a_batch_job_skips_from_one_handful_to_the_next(api: Api) -> None:
+    for number in range(5):
+        await api.start(f"order-{number}")
+        await api.step(start_timer(seconds=86_400 * 365))
+    job = ws.StartBatchOperationRequest(
+        namespace=NAMESPACE,
+        job_id="job",
+        reason="one an hour",
+        visibility_query="WorkflowType = 'Order'",
+        max_operations_per_second=1 / 3600,
+    )
+    job.termination_operation.identity = "operator"
+    await api.StartBatchOperation(job)
+    describe = ws.DescribeBatchOperationRequest(namespace=NAMESPACE, job_id="job")
+
+    while (done := await api.DescribeBatchOperation(describe)).state == 1:
+        pass
+
+    assert done.complete_operation_count == 5
+    assert done.close_time.seconds - done.start_time.seconds == about(4 * HOUR)
 
 
 async def test_namespaces_are_registered_updated_listed_and_deprecated(api: Api) -> None:

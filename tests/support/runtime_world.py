@@ -193,7 +193,9 @@ class World:
 
             async def later() -> None:
                 try:
-                    call.finish(await reply)
+                    answer = await reply
+                    if answer is not PENDING:
+                        call.finish(answer)
                 except Exception as error:
                     call.error = error
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from perdure.api.activities import ActivityHandlers
 from perdure.api.activity_operations import ActivityOperationHandlers
+from perdure.api.batches import BatchHandlers
 from perdure.api.history import HistoryHandlers
 from perdure.api.namespaces import NamespaceHandlers
 from perdure.api.operator import OperatorHandlers
@@ -39,6 +40,7 @@ HANDLERS: Final = (
     ScheduleHandlers,
     ResetHandlers,
     UpdateHandlers,
+    BatchHandlers,
     VisibilityHandlers,
     TaskQueueHandlers,
     WorkerHandlers,

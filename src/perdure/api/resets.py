@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from temporalio.api.workflow.v1 import PostResetOperation
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest, ResetWorkflowExecutionResponse
@@ -11,24 +11,15 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest, Res
 from perdure.api.call import PENDING, Call, Pending, Reply
 from perdure.api.checks import check_execution, longer_than
 from perdure.engine.limits import Limits
-from perdure.engine.reapplying import SIGNALS, UPDATES
+from perdure.engine.reapplying import exclusions
 from perdure.engine.resetting import Reset, reset_workflow
 from perdure.engine.state import Run
 from perdure.engine.turn import Shared
-from perdure.enums import ResetReapplyType
 from perdure.errors import InvalidArgument
 from perdure.runtime.runtime import missing_run
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
-
-_R = ResetReapplyType
-_EXCLUDED: Final[dict[int, frozenset[int]]] = {
-    int(_R.RESET_REAPPLY_TYPE_UNSPECIFIED): frozenset(),
-    int(_R.RESET_REAPPLY_TYPE_ALL_ELIGIBLE): frozenset(),
-    int(_R.RESET_REAPPLY_TYPE_SIGNAL): frozenset({UPDATES}),
-    int(_R.RESET_REAPPLY_TYPE_NONE): frozenset({SIGNALS, UPDATES}),
-}
 
 
 class ResetHandlers:
@@ -63,16 +54,8 @@ def validated_reset(request: ResetWorkflowExecutionRequest, limits: Limits) -> R
         finish_event_id=request.workflow_task_finish_event_id,
         request_id=request.request_id,
         reason=request.reason,
-        excluded=excluded_kinds(request.reset_reapply_type, request.reset_reapply_exclude_types),
+        excluded=exclusions(request.reset_reapply_type, request.reset_reapply_exclude_types),
     )
-
-
-def excluded_kinds(reapply_type: int, exclude_types: Iterable[int]) -> frozenset[int]:
-    """The older field names what is carried over, the newer one what is not: each may leave out more."""
-    excluded = _EXCLUDED.get(int(reapply_type))
-    if excluded is None:
-        raise InvalidArgument(f"unknown reset type: {reapply_type}")
-    return excluded | frozenset(map(int, exclude_types))
 
 
 def check_post_reset(operations: Iterable[PostResetOperation]) -> None:

@@ -22,11 +22,12 @@ from perdure.api.call import PENDING, Call, Pending, Reply
 from perdure.api.checks import check_execution, longer_than
 from perdure.api.workflows import start_reply
 from perdure.engine.execution import WORKFLOW
+from perdure.engine.links import validate_links
 from perdure.engine.state import Run
 from perdure.engine.turn import Shared, Turn, UpdateProgress
 from perdure.engine.update_with_start import StartedWithUpdate, update_with_start
 from perdure.engine.updates import ADMITTED, COMPLETED, admit, look_up
-from perdure.engine.validation import validate_links, validate_start
+from perdure.engine.validation import validate_start
 from perdure.errors import (
     InvalidArgument,
     MultiOperationFailed,

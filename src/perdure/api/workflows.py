@@ -82,9 +82,6 @@ class WorkflowHandlers:
             reply = SignalWithStartWorkflowExecutionResponse()
             reply.run_id = outcome.run_id
             reply.started = outcome.started
-            _link_to_request(
-                reply.signal_link, namespace, request.workflow_id, outcome.run_id, request.request_id, _SIGNALED
-            )
             return reply
 
         runtime.start_run(namespace, request.workflow_id, start, call)

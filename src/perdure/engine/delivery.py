@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from perdure.engine import childhood, children, externals
+from perdure.engine.batches.operations import operate
 from perdure.engine.finishing import finish
 from perdure.engine.messages import (
+    BatchOperation,
     CancelExternal,
     ChildClosed,
     ChildStarted,
@@ -32,6 +34,9 @@ def deliver(shared: Shared, run: Run | None, message: Message) -> None:
     """
     if isinstance(message, StartChild):
         childhood.create_child(shared, message)
+        return
+    if isinstance(message, BatchOperation):
+        operate(shared, run, message)
         return
     if isinstance(message, (ChildStarted, ChildStartFailed, ChildClosed)) and _was_reset(run):
         assert run is not None

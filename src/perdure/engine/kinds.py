@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from perdure.engine import codec, delivery, waking
-from perdure.engine.execution import SCHEDULE, WORKFLOW
+from perdure.engine.batches.jobs import BatchKind
+from perdure.engine.execution import BATCH, SCHEDULE, WORKFLOW
 from perdure.engine.finishing import finish
 from perdure.engine.kind import Kind
 from perdure.engine.messages import Message
@@ -79,4 +80,5 @@ def _activity(activity: Activity) -> str:
 KINDS: Final[dict[int, Kind]] = {
     WORKFLOW: WorkflowKind(),
     SCHEDULE: ScheduleKind(),
+    BATCH: BatchKind(),
 }

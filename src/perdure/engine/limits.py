@@ -49,4 +49,6 @@ class Limits:
     """An activity's poll answer is kept in the state up to this size."""
     items_in_core: int = 8 * 1024
     """Items move to rows of their own once they outgrow this."""
+    batch_jobs: int = 1
+    """Of a namespace, running at one time."""
     retention_min: int = DAY // 24

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import msgpack
 
-from perdure.engine.execution import SCHEDULE, WORKFLOW
+from perdure.engine.execution import BATCH, SCHEDULE, WORKFLOW
 from perdure.engine.state import Fields
 
 
@@ -22,6 +22,9 @@ class Message(Fields):
     KIND: ClassVar[int] = 0
     TO: ClassVar[int] = WORKFLOW
     """The kind of execution that receives it."""
+    SLOW: ClassVar[bool] = False
+    """Its receiver may have to read a lot before it decides: it gets a row in the outbox at once, as the sender's turn
+    does not wait for it."""
     __slots__ = ()
 
     to_namespace_id: str
@@ -265,6 +268,36 @@ class ScheduledClosed(Message):
     DEFAULTS = {**_EMPTY, "workflow_id": "", "failure": b""}
 
 
+DONE, FAILED, AGAIN = 0, 1, 2
+"""Outcomes of a batch job's operation: `AGAIN` means that the target is busy."""
+
+
+class BatchOperation(Message):
+    """Batch job to one of its targets. `operation` is the serialised StartBatchOperationRequest; `number` is the
+    target's in the job."""
+
+    KIND = 30
+    SLOW = True
+    from_namespace_id: str
+    from_workflow_id: str
+    from_run_id: str
+    number: int
+    operation: bytes
+    __slots__ = (*_TO, "from_namespace_id", "from_workflow_id", "from_run_id", "number", "operation")
+    DEFAULTS = {**_EMPTY, "operation": b""}
+
+
+class BatchResult(Message):
+    """Target to batch job."""
+
+    KIND = 31
+    TO = BATCH
+    number: int
+    outcome: int
+    __slots__ = (*_TO, "number", "outcome")
+    DEFAULTS = _EMPTY
+
+
 _BY_KIND: dict[int, type[Message]] = {
     kind.KIND: kind
     for kind in (
@@ -282,6 +315,8 @@ _BY_KIND: dict[int, type[Message]] = {
         ScheduledStarted,
         ScheduledRefused,
         ScheduledClosed,
+        BatchOperation,
+        BatchResult,
     )
 }
 

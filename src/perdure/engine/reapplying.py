@@ -14,7 +14,8 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine.turn import Turn
 from perdure.engine.updates import reapply_update
-from perdure.enums import EventType, ResetReapplyExcludeType
+from perdure.enums import EventType, ResetReapplyExcludeType, ResetReapplyType
+from perdure.errors import InvalidArgument
 
 _E = EventType
 _SIGNALED: Final = int(_E.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
@@ -42,6 +43,24 @@ ALL: Final = frozenset(
         int(_X.RESET_REAPPLY_EXCLUDE_TYPE_CANCEL_REQUEST),
     }
 )
+
+
+_R = ResetReapplyType
+_EXCLUDED: Final[dict[int, frozenset[int]]] = {
+    int(_R.RESET_REAPPLY_TYPE_UNSPECIFIED): frozenset(),
+    int(_R.RESET_REAPPLY_TYPE_ALL_ELIGIBLE): frozenset(),
+    int(_R.RESET_REAPPLY_TYPE_SIGNAL): frozenset({UPDATES}),
+    int(_R.RESET_REAPPLY_TYPE_NONE): frozenset({SIGNALS, UPDATES}),
+}
+
+
+def exclusions(reapply_type: int, exclude_types: Iterable[int]) -> frozenset[int]:
+    """Numbers of enums.ResetReapplyExcludeType. The older field names what is carried over, the newer one what is not:
+    each may leave out more. Raises InvalidArgument."""
+    excluded = _EXCLUDED.get(int(reapply_type))
+    if excluded is None:
+        raise InvalidArgument(f"unknown reset type: {reapply_type}")
+    return excluded | frozenset(map(int, exclude_types))
 
 
 def reapply(turn: Turn, later: Iterable[bytes], excluded: frozenset[int]) -> None:

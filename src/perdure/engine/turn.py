@@ -89,13 +89,14 @@ class Reading(Protocol):
 
 class NeedsReading(Exception):
     """The turn needs a run's whole history to have gone through `reading`. The runtime sees to that, a bit at a time,
-    and decides again with the reading in `Shared.readings`, by run ID; nothing is decided about the execution
-    meanwhile."""
+    and decides again with the reading in `Shared.readings`, by `key` (the run ID unless another one is given); nothing
+    is decided about the execution meanwhile."""
 
-    def __init__(self, run: Run, reading: Reading) -> None:
+    def __init__(self, run: Run, reading: Reading, key: str = "") -> None:
         super().__init__(run.run_id)
         self.run = run
         self.reading = reading
+        self.key = key or run.run_id
 
 
 @dataclass(slots=True)
@@ -156,7 +157,24 @@ class Rearm:
     run: Run
 
 
-Effect = OfferWorkflowTask | OfferActivityTask | Send | Closed | UpdateAdmitted | UpdatesMoved | Rearm
+@dataclass(slots=True)
+class Forget:
+    """Delete the run with the batch that this turn joins. It must be closed."""
+
+    run: Any
+    """A Run, or a Record of another kind."""
+
+
+@dataclass(slots=True)
+class ListTargets:
+    """Look up a page of what a batch job is about (`engine/batches`)."""
+
+    record: Any
+
+
+Effect = (
+    OfferWorkflowTask | OfferActivityTask | Send | Closed | UpdateAdmitted | UpdatesMoved | Rearm | Forget | ListTargets
+)
 
 
 @dataclass(slots=True)

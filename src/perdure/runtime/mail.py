@@ -64,6 +64,7 @@ class Delivery(Input):
             return
         self.reply = self.error = None
         self.loaded_events = {}
+        self.readings = {}
         self.runtime.enter(self)
 
     def give_up(self, error: PerdureError) -> None:
@@ -100,7 +101,7 @@ class Mail:
     def send(self, message: Message) -> None:
         runtime = self._runtime
         item = Delivery(runtime, message, 0, 0)
-        if not runtime.committer.full and runtime.ready(item):
+        if not message.SLOW and not runtime.committer.full and runtime.ready(item):
             runtime.enter(item)
             return
         self._message_no += 1

@@ -88,7 +88,7 @@ def _read(runtime: Runtime, loaded: Loaded, item: Input, needs: NeedsReading) ->
             _give_up(runtime, loaded, item, Internal(repr(error)))
             return
         if reading.next_event_id > last:
-            item.readings[run.run_id] = reading
+            item.readings[needs.key] = reading
             _go_on(runtime, loaded)
         elif reading.next_event_id == before:
             _give_up(runtime, loaded, item, Unavailable(f"event {before} of run {run.run_id} is not in the store"))

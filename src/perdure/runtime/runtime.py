@@ -34,6 +34,8 @@ from perdure.engine.state import Run
 from perdure.engine.tokens import TaskToken
 from perdure.engine.turn import (
     Closed,
+    Forget,
+    ListTargets,
     Needs,
     NeedsReading,
     NeedsRun,
@@ -57,6 +59,7 @@ from perdure.runtime.dispatch import ACTIVITY_QUEUE, WORKFLOW_QUEUE, Dispatch, S
 from perdure.runtime.executions import Executions, Key, Loaded
 from perdure.runtime.histories import Histories
 from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Input, Outcome
+from perdure.runtime.lookups import Lookups
 from perdure.runtime.mail import Mail
 from perdure.runtime.namespaces import Namespace, Namespaces, decode_namespace
 from perdure.runtime.queries import Queries
@@ -111,6 +114,7 @@ class Runtime:
         self.histories = Histories(self)
         self.queries = Queries(self)
         self.updates = Updates(self)
+        self.lookups = Lookups(self)
         self.skipper: Skipper | None = None
         """None, and without cost, unless time may skip."""
         hold = None
@@ -216,6 +220,7 @@ class Runtime:
         if self.skipper is not None:
             self.skipper.close()
         self.wakes.stop()
+        self.lookups.close()
         self.dispatch.drain()
         self.queries.close()
         self.updates.close()
@@ -483,6 +488,10 @@ class Runtime:
                     self.updates.admitted(loaded, effect)
                 elif isinstance(effect, Rearm):
                     self.wakes.arm(loaded.key, effect.run.run_id, KINDS[loaded.key[1]].next_deadline(effect.run))
+                elif isinstance(effect, Forget):
+                    self._forget_now(loaded, effect.run)
+                elif isinstance(effect, ListTargets):
+                    self.lookups.start(effect.record)
         finally:
             self._carrying_out = False
 
@@ -528,7 +537,7 @@ class Runtime:
         if self.skipper is not None:
             self.skipper.sealed(loaded.key, run)
 
-    def _unsealed(self, loaded: Loaded, run: Run) -> None:
+    def _unsealed(self, loaded: Loaded, run: Run | Record) -> None:
         """What was made known of the run did not come to pass: see what is stored, and what was decided since."""
         run_id = run.run_id
 
@@ -718,6 +727,10 @@ class Runtime:
         """Remove a record of another kind, to be called when the decision to do so is durable; answers `waiter` when
         that is."""
         self._forget(key, record, Callback(lambda: waiter.finish(reply), waiter.fail))
+
+    def _forget_now(self, loaded: Loaded, run: Run | Record) -> None:
+        """The same in the batch of the decision. If that is refused, the run is there again."""
+        self._forget(loaded.key, run, Callback(lambda: None, lambda error: self._unsealed(loaded, run)))
 
     def _forget(self, key: Key, run: Run | Record, forgotten: Callback) -> None:
         self.committer.add_delete(RunDelete(key[0], key[1], key[2], run.run_id, run.run_no))

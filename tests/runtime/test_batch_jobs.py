@@ -1,0 +1,177 @@
+"""Batch jobs at their pace: each target hears of one exactly once, whatever is refused or dies in between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import temporalio.api.batch.v1 as batch
+import temporalio.api.workflowservice.v1 as ws
+from google.protobuf.message import Message
+from temporalio.api.enums.v1 import BatchOperationState, EventType
+
+from perdure.storage.sqlite import SqliteStore
+from tests.api.client import NAMESPACE, execution, start_request
+from tests.support.runtime_world import World, running
+
+SIGNALLED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+RUNNING = BatchOperationState.BATCH_OPERATION_STATE_RUNNING
+COMPLETED = BatchOperationState.BATCH_OPERATION_STATE_COMPLETED
+FAILED = BatchOperationState.BATCH_OPERATION_STATE_FAILED
+
+
+def signal_all(per_second: float = 10, **fields: Any) -> ws.StartBatchOperationRequest:
+    return ws.StartBatchOperationRequest(
+        namespace=NAMESPACE,
+        job_id="job",
+        reason="all must know",
+        visibility_query="WorkflowType = 'Order'",
+        max_operations_per_second=per_second,
+        signal_operation=batch.BatchOperationSignal(signal="news", identity="operator"),
+        **fields,
+    )
+
+
+async def ask(world: World, request: Message) -> Any:
+    """The reply, also of a store with threads of its own."""
+    call = world.call(request)
+    while not call.answered:
+        await world.settle()
+    if call.error is not None:
+        raise call.error
+    return call.reply
+
+
+async def described(world: World) -> Any:
+    return await ask(world, ws.DescribeBatchOperationRequest(namespace=NAMESPACE, job_id="job"))
+
+
+async def signals(world: World, workflow_id: str) -> int:
+    request = ws.GetWorkflowExecutionHistoryRequest(namespace=NAMESPACE, execution=execution(workflow_id))
+    history = (await ask(world, request)).history
+    return sum(event.event_type == SIGNALLED for event in history.events)
+
+
+async def start_orders(world: World, count: int) -> list[str]:
+    names = [f"order-{number}" for number in range(count)]
+    for name in names:
+        await ask(world, start_request(name))
+    return names
+
+
+async def pass_seconds(world: World, seconds: float) -> None:
+    for _ in range(round(seconds * 10)):
+        await world.pass_time(0.1)
+
+
+async def test_a_job_works_at_the_pace_it_was_given_and_tells_how_far_it_is(world: World) -> None:
+    orders = await start_orders(world, 25)
+    await ask(world, signal_all(per_second=10))
+    await pass_seconds(world, 1)
+
+    half = await described(world)
+    await pass_seconds(world, 3)
+    done = await described(world)
+
+    assert half.state == RUNNING
+    assert half.total_operation_count == 25
+    assert 8 <= half.complete_operation_count <= 12
+    assert (done.state, done.complete_operation_count, done.failure_operation_count) == (COMPLETED, 25, 0)
+    assert [await signals(world, order) for order in orders] == [1] * 25
+
+
+async def test_a_slow_job_waits_for_seconds_between_targets(world: World) -> None:
+    await start_orders(world, 3)
+    await ask(world, signal_all(per_second=0.5))
+    await pass_seconds(world, 0.5)
+
+    assert (await described(world)).complete_operation_count == 1
+    await pass_seconds(world, 2)
+    assert (await described(world)).complete_operation_count == 2
+
+
+@pytest.mark.parametrize("refusals", [1, 2])
+async def test_refused_batches_lose_and_double_nothing(world: World, refusals: int) -> None:
+    orders = await start_orders(world, 12)
+    await ask(world, signal_all(per_second=20))
+    for _ in range(4):
+        world.store.refusals = refusals
+        await pass_seconds(world, 0.3)
+    world.store.refusals = 0
+    await pass_seconds(world, 12)
+
+    assert (await described(world)).complete_operation_count == 12
+    assert [await signals(world, order) for order in orders] == [1] * 12
+
+
+async def test_a_job_goes_on_after_a_restart(tmp_path: Path) -> None:
+    file = str(tmp_path / "jobs.db")
+    async with running(store=SqliteStore(file)) as world:
+        orders = await start_orders(world, 20)
+        await ask(world, signal_all(per_second=10))
+        while not (before := (await described(world)).complete_operation_count):
+            await world.pass_time(0.1)
+        later = world.clock.seconds
+    assert 0 < before < 20
+
+    world = World(store=SqliteStore(file))
+    world.clock.seconds = later
+    await world.start()
+    while (done := await described(world)).state == RUNNING:
+        await world.pass_time(0.1)
+
+    assert done.complete_operation_count == 20
+    assert [await signals(world, order) for order in orders] == [1] * 20
+    await world.stop()
+
+
+async def test_targets_come_page_by_page_and_runs_that_closed_meanwhile_are_passed_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from perdure.runtime import lookups
+
+    monkeypatch.setattr(lookups, "PAGE", 4)
+    orders = await start_orders(world, 10)
+    request = signal_all(per_second=100)
+    request.termination_operation.SetInParent()
+    await ask(world, request)
+    await pass_seconds(world, 3)
+
+    done = await described(world)
+    assert (done.state, done.total_operation_count, done.complete_operation_count) == (COMPLETED, 10, 10)
+    assert len(orders) == 10
+
+
+async def test_a_stopped_job_does_nothing_more(world: World) -> None:
+    orders = await start_orders(world, 20)
+    await ask(world, signal_all(per_second=10))
+    await pass_seconds(world, 0.5)
+
+    await ask(world, ws.StopBatchOperationRequest(namespace=NAMESPACE, job_id="job", reason="a mistake"))
+    await pass_seconds(world, 5)
+
+    done = await described(world)
+    assert done.state == FAILED
+    assert done.HasField("close_time")
+    assert sum([await signals(world, order) for order in orders]) == done.complete_operation_count < 20
+
+
+async def test_a_filter_that_cannot_be_read_is_tried_again(world: World) -> None:
+    await start_orders(world, 2)
+    world.store.reads_fail = {"list_executions"}
+    await ask(world, signal_all())
+    await pass_seconds(world, 1)
+    assert (await described(world)).state == RUNNING
+
+    world.store.reads_fail = set()
+    await pass_seconds(world, 12)
+    assert (await described(world)).state == COMPLETED
+
+
+async def test_a_job_about_nothing_is_done_at_once(world: World) -> None:
+    await ask(world, signal_all())
+    await pass_seconds(world, 0.2)
+
+    done = await described(world)
+    assert (done.state, done.total_operation_count) == (COMPLETED, 0)
