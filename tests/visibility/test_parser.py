@@ -264,3 +264,29 @@ def test_the_grammar_is_not_built_before_the_first_filter() -> None:
     program = "import sys; from perdure.visibility.parser import parse; parse('', {}); assert 'lark' not in sys.modules"
 
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (f"CustomInt < {'9' * 5000}", float("inf")),
+        (f"CustomInt = '{'9' * 5000}'", float("inf")),
+        (f"ExecutionDuration < '{'9' * 90}d'", (1 << 63) - 1),
+        (f"ExecutionDuration > '-{'9' * 90}d'", 1 - (1 << 63)),
+    ],
+)
+def test_numbers_beyond_all_others_are_compared_as_such(text: str, value: float) -> None:
+    condition = meaning(text)
+
+    assert isinstance(condition, Compare)
+    assert condition.value == value
+
+
+def test_filters_have_a_length_and_a_number_of_values_at_most() -> None:
+    values = ", ".join(map(str, range(10_001)))
+
+    assert refusal(f"CustomInt IN ({values})") == EXPRESSION + "the filter has more than 10000 values"
+    assert refusal(f"CustomKeyword = '{'x' * 524_288}'").startswith(
+        EXPRESSION + "the filter is 524306 characters long, the limit is 524288"
+    )
+    assert refusal(f"ExecutionDuration > '{'9' * 5000}s'").startswith(EXPRESSION + "invalid value")

@@ -10,6 +10,7 @@ its statuses are. A row is a `VisibilityWrite` whose `workflow_id` is the ID of 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,9 @@ MAX_PAGE: Final = 1000
 """Also the page of who asks for none."""
 
 
+LONG: Final = 4096
+"""Characters of a filter that take too long to parse (a few milliseconds) for the event loop to wait."""
+
 CountReply = CountWorkflowExecutionsResponse | CountSchedulesResponse | CountActivityExecutionsResponse
 
 
@@ -43,7 +47,14 @@ async def page(
     """Rows, newest first, and the token of the page after (empty: none). What was answered before is seen.
 
     Raises InvalidArgument for a filter or token that makes no sense, QueryTooSlow for one that takes too long."""
-    return await page_of(runtime, namespace, parse(query, namespace.search_attributes, vocabulary), page_size, token)
+    parsed = await parsed_filter(namespace, vocabulary, query)
+    return await page_of(runtime, namespace, parsed, page_size, token)
+
+
+async def parsed_filter(namespace: Namespace, vocabulary: Vocabulary, query: str, *, counting: bool = False) -> Query:
+    if len(query) <= LONG:
+        return parse(query, namespace.search_attributes, vocabulary, counting=counting)
+    return await asyncio.to_thread(parse, query, namespace.search_attributes, vocabulary, counting=counting)
 
 
 async def page_of(
@@ -57,7 +68,7 @@ async def page_of(
 
 async def count(runtime: Runtime, namespace: Namespace, vocabulary: Vocabulary, query: str, reply: CountReply) -> None:
     """Fill in `count`, and with GROUP BY a group for each value that occurs. Raises as `page` does."""
-    parsed = parse(query, namespace.search_attributes, vocabulary, counting=True)
+    parsed = await parsed_filter(namespace, vocabulary, query, counting=True)
     await committed(runtime)
     counts = await runtime.store.count_executions(namespace.id, parsed, parsed.group_by)
     reply.count = sum(number for _, number in counts)

@@ -35,8 +35,7 @@ from perdure.errors import InvalidArgument
 from perdure.runtime.namespaces import Namespace
 from perdure.storage.store import VisibilityWrite
 from perdure.visibility.attributes import DATETIME, KEYWORD, PREDEFINED, SYSTEM
-from perdure.visibility.parser import parse
-from perdure.visibility.query import And, Compare, Condition, Query
+from perdure.visibility.query import And, Compare, Condition, IsNull, Not, Query
 from perdure.visibility.vocabulary import WORKFLOWS
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class VisibilityHandlers:
 
     async def ListOpenWorkflowExecutions(self, request: ListOpenWorkflowExecutionsRequest, call: Call) -> Reply:
         namespace = self._runtime.namespaces.active(request.namespace)
-        conditions: list[Condition] = [Compare("ExecutionStatus", "=", _RUNNING)]
+        conditions: list[Condition] = [IsNull("CloseTime")]
         conditions += _within(request.start_time_filter, "StartTime")
         conditions += _execution_or_type(request)
         reply = ListOpenWorkflowExecutionsResponse()
@@ -75,7 +74,7 @@ class VisibilityHandlers:
 
     async def ListClosedWorkflowExecutions(self, request: ListClosedWorkflowExecutionsRequest, call: Call) -> Reply:
         namespace = self._runtime.namespaces.active(request.namespace)
-        conditions: list[Condition] = [Compare("ExecutionStatus", "!=", _RUNNING)]
+        conditions: list[Condition] = [Not(IsNull("CloseTime"))]
         conditions += _within(request.start_time_filter, "CloseTime")
         conditions += _execution_or_type(request)
         if request.HasField("status_filter"):
@@ -115,7 +114,7 @@ class VisibilityHandlers:
         self, request: ListWorkflowExecutionsRequest | ScanWorkflowExecutionsRequest, reply: ListResponse
     ) -> Reply:
         namespace = self._runtime.namespaces.active(request.namespace)
-        query = parse(request.query, namespace.search_attributes)
+        query = await lists.parsed_filter(namespace, WORKFLOWS, request.query)
         return await self._page(namespace, query, request.page_size, request.next_page_token, reply)
 
     async def _page(

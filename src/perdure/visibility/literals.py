@@ -12,7 +12,7 @@ from calendar import timegm
 from perdure.errors import InvalidArgument
 from perdure.visibility.attributes import BOOL, DATETIME, DOUBLE, INT, KEYWORD, KEYWORD_LIST, TEXT, TYPE_NAMES
 from perdure.visibility.query import Scalar
-from perdure.visibility.syntax import as_number
+from perdure.visibility.syntax import MAX_DIGITS, as_number
 from perdure.visibility.text import tokens
 from perdure.visibility.vocabulary import Vocabulary
 
@@ -23,6 +23,7 @@ _RFC3339 = re.compile(
 _DURATION = re.compile(r"(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h|d))+", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h|d)", re.ASCII)
 _CLOCK = re.compile(r"(\d+):([0-5]\d):([0-5]\d)", re.ASCII)
+_BEYOND = 1000 * ((1 << 63) - 1)
 _NANOSECONDS = {
     "ns": 1,
     "us": 1_000,
@@ -146,7 +147,7 @@ def _duration(value: Scalar, text: str) -> int:
     """Nanoseconds."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, str):
+    if isinstance(value, str) and len(value) <= MAX_DIGITS:
         sign = -1 if value.startswith("-") else 1
         bare = value.lstrip("+-") if value[:1] in ("+", "-") else value
         if bare == "0":
@@ -169,6 +170,7 @@ def _part(number: str, unit: str) -> int:
 
 
 def _microseconds(nanoseconds: int) -> int | float:
-    """Stored are whole microseconds: a fraction of one equals none of them, and still has its place in their order."""
-    whole, rest = divmod(nanoseconds, 1000)
+    """Stored are whole microseconds: a fraction of one equals none of them, and still has its place in their order.
+    What no 64 bits hold is beyond all that is stored."""
+    whole, rest = divmod(max(-_BEYOND, min(nanoseconds, _BEYOND)), 1000)
     return whole if rest == 0 else whole + 0.5

@@ -17,6 +17,12 @@ from perdure.visibility.vocabulary import WORKFLOWS, Vocabulary
 MAX_DEPTH = 100
 """Parentheses and NOTs within each other."""
 
+MAX_VALUES = 10_000
+"""Literals in all of a filter."""
+
+MAX_LENGTH = 512 * 1024
+"""Characters of a filter."""
+
 _COMPARISONS = {"=": "=", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _SUPPORTED = {TEXT: ("=", "!=", "<>"), KEYWORD_LIST: ("=", "!=", "<>", "in", "not in")}
 """Types that not every operator fits."""
@@ -35,6 +41,8 @@ def _parsed(text: str, custom: Mapping[str, int], vocabulary: Vocabulary, counti
     types: dict[str, int] = {}
     if not text or text.isspace():
         return Query(None, types, division=vocabulary.division)
+    if len(text) > MAX_LENGTH:
+        raise BadExpression(f"the filter is {len(text)} characters long, the limit is {MAX_LENGTH}")
     written = read(text)
     for clause in written.clauses:
         raise _not_supported(f"'{clause}' clause")
@@ -71,6 +79,7 @@ class _Meaning:
         self._custom = custom
         self._vocabulary = vocabulary
         self._types = types
+        self._values = 0
 
     def of(self, expression: Expression, depth: int) -> Condition:
         if depth > MAX_DEPTH:
@@ -97,6 +106,9 @@ class _Meaning:
         if bare not in _COMPARISONS and bare not in ("in", "between", "starts_with"):
             raise BadExpression(f"invalid operator '{op}' in `{written.text}`")
         self._check(written, attribute, value_type)
+        self._values += len(written.right)
+        if self._values > MAX_VALUES:
+            raise BadExpression(f"the filter has more than {MAX_VALUES} values")
         if bare == "starts_with":
             condition: Condition = Compare(attribute, "STARTS_WITH", _prefix_literal(written.right[0]))
         else:

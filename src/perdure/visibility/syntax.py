@@ -204,9 +204,13 @@ def _grammar() -> Lark:
     return Lark(grammar, parser="lalr", transformer=Reader())
 
 
+MAX_DIGITS = 100
+"""Of numbers that are read as integers: far more than 64 bits, and far fewer than Python's own limit."""
+
+
 def as_number(text: str) -> int | float:
     """An integer where it fits into 64 bits, as the reference and every database have it."""
-    number = int(text) if text.lstrip("+-").isdigit() else float(text)
+    number = int(text) if len(text) <= MAX_DIGITS and text.lstrip("+-").isdigit() else float(text)
     return number if isinstance(number, float) or -(1 << 63) <= number < 1 << 63 else float(number)
 
 

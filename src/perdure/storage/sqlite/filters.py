@@ -7,7 +7,7 @@ every attribute is read as a value that may be null. Which index the rows come f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from perdure.errors import InvalidArgument
@@ -40,10 +40,16 @@ COLUMNS = {
 }
 """Attributes with a column of their own; all others are rows of `search_values`."""
 
+FOREVER = 253_402_300_799_999_999
+"""`close_order` while open."""
+
 OPERATORS = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 
 MAX_DEPTH = 100
 """Parentheses and NOTs within each other; SQLite itself gives up somewhat below 1,000."""
+
+MAX_TERMS = 20
+"""Conditions that the planner looks at."""
 
 Sql = tuple[str, list[Any]]
 VALUE = "(select v.value from search_values v where v.run_no = e.run_no and v.name = ?)"
@@ -57,8 +63,30 @@ def compile_filter(query: Query) -> Sql:
     if "TemporalNamespaceDivision" not in query.types:
         parts.append(("e.division = ?", [query.division]) if query.division else ("e.division is null", []))
     if query.condition is not None:
-        parts.append(compile_condition(query.condition, query.types))
+        parts += _terms(query.condition, query.types)
     return " and ".join(sql for sql, _ in parts) or "true", [value for _, values in parts for value in values]
+
+
+def _terms(condition: Condition, types: dict[str, int]) -> Iterator[Sql]:
+    """Conditions on columns one by one, as the planner needs them to use an index, and all else as one that it does not
+    look into: the time it takes to plan grows with the square of the conditions."""
+    parts = condition.conditions if isinstance(condition, And) else (condition,)
+    rest: list[Condition] = []
+    terms = 0
+    for part in parts:
+        if terms < MAX_TERMS and _is_of_column(part):
+            terms += 1
+            yield compile_condition(part, types)
+        else:
+            rest.append(part)
+    if rest:
+        sql, parameters = compile_condition(And(tuple(rest)), types)
+        yield f"+({sql})", parameters
+
+
+def _is_of_column(condition: Condition) -> bool:
+    inner = condition.condition if isinstance(condition, Not) else condition
+    return isinstance(inner, Compare | In | Between | IsNull) and inner.attribute in COLUMNS
 
 
 def compile_condition(condition: Condition, types: dict[str, int], depth: int = 0) -> Sql:
@@ -70,6 +98,8 @@ def compile_condition(condition: Condition, types: dict[str, int], depth: int = 
             return _join([compile_condition(part, types, depth + 1) for part in parts], "and")
         case Or(parts):
             return _join([compile_condition(part, types, depth + 1) for part in parts], "or")
+        case Not(IsNull("CloseTime")):
+            return f"(e.close_order < {FOREVER})", []
         case Not(inner):
             sql, parameters = compile_condition(inner, types, depth + 1)
             return f"(not {sql})", parameters
@@ -124,7 +154,7 @@ def _equals(attribute: str, values: Sequence[Scalar], types: dict[str, int]) -> 
 
 def _is_null(attribute: str) -> Sql:
     if attribute == "CloseTime":
-        return "(e.close_time is null)", []
+        return f"(e.close_order = {FOREVER})", []
     column = COLUMNS.get(attribute)
     return (f"({UNSET})", [attribute]) if column is None else (f"({column} is null)", [])
 

@@ -8,13 +8,13 @@ every one has more, the list is walked in its order until the page is full: soon
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import apsw
 
-from perdure.storage.sqlite.filters import COLUMNS, Sql, literals, marks, starts_with
+from perdure.storage.sqlite.filters import COLUMNS, FOREVER, Sql, literals, marks, starts_with
 from perdure.visibility.query import And, Between, Compare, Condition, In, Or, Query, Scalar
 
 ENOUGH = 100
@@ -82,11 +82,10 @@ class _Probing:
         return best
 
     def _together(self, parts: Sequence[Condition]) -> Seek | None:
-        merged = list(_merged(parts))
-        if len(merged) > MAX_BRANCHES:
+        if len(parts) > MAX_BRANCHES:
             return None
         found: list[Seek] = []
-        for part in merged:
+        for part in parts:
             seek = self.of(part)
             if seek is None:
                 return None
@@ -148,21 +147,6 @@ class _Probing:
         return _VALUES.format(test=sql.format(value="x.value")), [attribute, *parameters]
 
 
-def _merged(parts: Sequence[Condition]) -> Iterator[Condition]:
-    """Equalities of one attribute as one IN: each alternative is looked up for itself."""
-    values: dict[str, list[Scalar]] = {}
-    for part in parts:
-        match part:
-            case Compare(attribute, "=", value):
-                values.setdefault(attribute, []).append(value)
-            case In(attribute, several):
-                values.setdefault(attribute, []).extend(several)
-            case _:
-                yield part
-    for attribute, wanted in values.items():
-        yield In(attribute, tuple(wanted))
-
-
 def walked_index(query: Query) -> tuple[str, str]:
     """The index that has the list's order, and what must be said beside the filter so that SQLite may use it."""
     parts = query.condition.conditions if isinstance(query.condition, And) else (query.condition,)
@@ -172,7 +156,9 @@ def walked_index(query: Query) -> tuple[str, str]:
             case Compare("ExecutionStatus", "=", int(status)) if status > COMPLETED:
                 return "executions_by_status", f" and e.status > {COMPLETED}"
             case Compare("ExecutionStatus", "=", 1):
-                said = " and e.close_order = 253402300799999999"
+                said = f" and e.close_order = {FOREVER}"
+            case Compare("ExecutionStatus", "=", 2):
+                said = f" and e.close_order < {FOREVER}"
             case Compare("WorkflowType", "=", _):
                 index = "executions_by_type"
             case _:

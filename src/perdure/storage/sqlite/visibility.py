@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import Any
 
 import apsw
@@ -13,6 +14,7 @@ from perdure.storage.sqlite.seeks import Seek, best_seek, walked_index
 from perdure.storage.sqlite.sql import statements
 from perdure.storage.store import VisibilityWrite
 from perdure.visibility.query import Query
+from perdure.visibility.simplify import simplified
 
 SQL = statements("executions.sql")
 
@@ -55,6 +57,7 @@ def list_executions(
     connection: apsw.Connection, namespace_id: str, query: Query, page_size: int, after: bytes
 ) -> tuple[list[VisibilityWrite], bytes]:
     place = read_token(after) if after else None
+    query = _simple(query)
     seek = best_seek(connection, namespace_id, query, SORTED)
     # One row more than asked for tells whether there is a next page.
     sql, parameters = list_statement(namespace_id, query, seek, place, page_size + 1)
@@ -65,6 +68,10 @@ def list_executions(
         last = rows[-1]
         token = page_token(last[-1], last[6], last[0])
     return [_row(row) for row in rows], token
+
+
+def _simple(query: Query) -> Query:
+    return query if query.condition is None else replace(query, condition=simplified(query.condition))
 
 
 def list_statement(
@@ -92,7 +99,7 @@ def _source(query: Query, seek: Seek | None) -> tuple[str, str, list[Any]]:
 def count_executions(
     connection: apsw.Connection, namespace_id: str, query: Query, group_by: str
 ) -> list[tuple[Any, int]]:
-    sql, parameters = count_statement(connection, namespace_id, query, group_by)
+    sql, parameters = count_statement(connection, namespace_id, _simple(query), group_by)
     if not group_by:
         return [(None, connection.execute(sql, parameters).get)]
     group, group_parameters = value_of(group_by)
