@@ -200,9 +200,7 @@ class Host:
     def __init__(self) -> None:
         self._heard: list[str] = []
         self._done = False
-
-    @workflow.run
-    async def run(self, neighbour: str) -> list[str]:
+        # Here, not when it runs: an update may come with the first task.
         workflow.set_signal_handler("hear", self._heard.append)
         workflow.set_dynamic_signal_handler(self._any_signal)
         workflow.set_query_handler("heard", lambda: self._heard)
@@ -215,6 +213,9 @@ class Host:
         assert workflow.get_dynamic_signal_handler()
         assert workflow.get_dynamic_query_handler()
         assert workflow.get_dynamic_update_handler()
+
+    @workflow.run
+    async def run(self, neighbour: str) -> list[str]:
         child = await workflow.start_child_workflow(Guest.run, id=workflow.info().workflow_id + "-child")
         await child.signal(Guest.leave)
         await child
