@@ -65,6 +65,7 @@ def _system_info(version: str) -> GetSystemInfoResponse:
     can.signal_and_query_header = True
     can.internal_error_differentiation = True
     can.activity_failure_include_heartbeat = True
+    can.supports_schedules = True
     can.encoded_failure_attributes = True
     can.build_id_based_versioning = True  # workers then send version stamps, which histories record
     can.upsert_memo = True
