@@ -151,3 +151,33 @@ async def test_a_history_read_backwards_shows_no_run_that_was_never_written(worl
     world.store.release()
     await world.settle()
     assert [event.event_id for event in shown.reply.history.events] == [2]
+
+
+async def test_a_query_waits_once_however_often_its_execution_is_refused(world: World) -> None:
+    await world.start_workflow()
+    await world.step()
+    await world.ask(signal())
+    task = world.poll()
+    await world.settle()
+    world.store.refusals = 2
+    world.call(signal())
+    ask = ws.QueryWorkflowRequest(namespace=NAMESPACE, execution=execution())
+    ask.query.query_type = "status"
+    asked = world.call(ask)
+    await world.settle()
+
+    key = (world.runtime.namespaces.active(NAMESPACE).id, 0, "order-1")
+    loaded = world.runtime.executions.peek(key)
+    assert loaded is not None
+    assert len(loaded.queries) == 1
+    done = world.complete(task.reply)
+    await world.settle()
+    assert done.reply is not None, done.error
+    next_task = world.poll()
+    await world.settle()
+    (query_id,) = next_task.reply.queries
+    answer = ws.RespondWorkflowTaskCompletedRequest(namespace=NAMESPACE, task_token=next_task.reply.task_token)
+    answer.query_results[query_id].result_type = 1  # type: ignore[assignment] # ANSWERED
+    await world.ask(answer)
+    assert asked.reply is not None
+    assert not loaded.queries

@@ -37,6 +37,7 @@ from perdure.storage.store import (
     Store,
     StoreFailed,
     TaskWrite,
+    Unknown,
     VisibilityChange,
     VisibilityWrite,
 )
@@ -461,10 +462,14 @@ class Committer:
             values=values,
         )
 
-    def _done(self, outcome: Refused | StoreFailed | None) -> None:
+    def _done(self, outcome: Refused | Unknown | StoreFailed | None) -> None:
         sealed = self._in_flight
         if sealed is None:
             raise RuntimeError("the store reported a batch that was not in flight")
+        if isinstance(outcome, Unknown):  # the batch stays in flight: nothing else is written until this is known
+            self._log.warning("commit with unknown outcome", reason=str(outcome), batch=sealed.batch.number)
+            self._store.landed(sealed.batch.number, self._found_out)
+            return
         self._in_flight = None
         if outcome is None:
             self.durable_no = sealed.batch.number
@@ -492,6 +497,12 @@ class Committer:
         self._executions.trim(self.durable_no)
         if self._on_idle is not None and self.idle:
             self._on_idle()
+
+    def _found_out(self, landed: bool | StoreFailed) -> None:
+        if isinstance(landed, StoreFailed):
+            self._done(landed)
+        else:
+            self._done(None if landed else Refused("the connection was lost before the commit"))
 
     def _end_drains(self) -> None:
         drained, self._drained = self._drained, []

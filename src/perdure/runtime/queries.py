@@ -101,6 +101,7 @@ class Queries:
         """Answer `call` with a QueryWorkflowResponse or an error, some time before its deadline."""
         condition = request.query_reject_condition
         query = request.query.SerializeToString()
+        admitted = False
 
         def look(execution: Execution, run: Run) -> QueryWorkflowResponse | Pending:
             rejected = (condition == _NOT_OPEN and run.status != RUNNING) or (
@@ -110,7 +111,10 @@ class Queries:
                 response = QueryWorkflowResponse()
                 response.query_rejected.status = run.status  # type: ignore[assignment] # an int of that enum
                 return response
-            self._admit(key, run, query, call)
+            nonlocal admitted
+            if not admitted:  # decided again it is on its way already: `ask_again` sees to what waits
+                self._admit(key, run, query, call)
+                admitted = True
             return PENDING
 
         self._runtime.inspect_key(key, run_id, look, call)
@@ -254,8 +258,12 @@ class Queries:
                 self._wait_again(item)
 
     def _wait_again(self, item: QueryTask) -> None:
+        waits = False
+
         def look(execution: Execution, run: Run) -> Pending:
-            if not item.done:
+            nonlocal waits
+            if not item.done and not waits:  # decided again it waits already, or is asked
+                waits = True
                 loaded = self._runtime.executions.get(item.key)
                 loaded.queries.append(item)
                 self.unblock(loaded, run)

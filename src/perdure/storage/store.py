@@ -207,11 +207,15 @@ class Refused(Exception):
         self.run_nos = run_nos
 
 
+class Unknown(Exception):
+    """Whether the batch landed is not known: the connection was lost in COMMIT. `Store.landed` finds out."""
+
+
 class StoreFailed(Exception):
     """The store cannot go on (I/O error, corruption). The process ends with this one line."""
 
 
-Done = Callable[[Refused | StoreFailed | None], None]
+Done = Callable[[Refused | Unknown | StoreFailed | None], None]
 """Called once on the event loop; None means committed."""
 
 
@@ -262,6 +266,10 @@ class Store(Protocol):
     # ---- writes
     def submit(self, batch: Batch, done: Done) -> None:
         """Write `batch` after all earlier ones. Memory: `done` is called before `submit` returns."""
+
+    def landed(self, batch_no: int, done: Callable[[bool | StoreFailed], None]) -> None:
+        """Whether that batch, the newest one submitted, is durable. Asked after `Unknown`, before anything else is
+        submitted; the answer holds for good (a commit that is still under way is waited for, or prevented)."""
 
     # ---- hot reads: `done` may be called before the method returns
     def load_execution(

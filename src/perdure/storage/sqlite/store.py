@@ -139,6 +139,10 @@ class SqliteStore:
                 self._memory_failed = outcome
         done(outcome)
 
+    def landed(self, batch_no: int, done: Callable[[bool | StoreFailed], None]) -> None:
+        marks = self._read(reads.high_water)
+        done(marks if isinstance(marks, StoreFailed) else marks[0] >= batch_no)
+
     def sweep(self, budget_rows: int, done: Callable[[int | StoreFailed], None]) -> None:
         if self._writer is not None:
             self._writer.sweep(budget_rows, done)

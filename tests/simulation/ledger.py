@@ -1,0 +1,24 @@
+"""What clients and workers were told, and what must therefore be true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Ledger:
+    starts: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(workflow ID, run ID) of acknowledged starts to the request ID."""
+    signals: dict[str, list[str]] = field(default_factory=dict)
+    """Workflow ID to payloads of acknowledged signals, in each sender's order: `sender/number`."""
+    attempted: set[str] = field(default_factory=set)
+    """Payloads of all signals that were ever sent."""
+    ran: dict[tuple[str, str, int, int], str] = field(default_factory=dict)
+    """(run ID, activity ID, attempt, start) that were handed to a worker, to the worker."""
+    completed: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(run ID, activity ID) of acknowledged completions to the result."""
+    closed: dict[str, str] = field(default_factory=dict)
+    """Run ID to how it closed, as its worker was told."""
+    terminated: set[str] = field(default_factory=set)
+    """Workflow IDs that were terminated or deleted at some time: what was buffered then may be gone."""
+    deleted: set[str] = field(default_factory=set)

@@ -1,0 +1,149 @@
+"""Calls as (method, bytes): delayed, delivered twice, cut before they arrive or after they were answered."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from google.protobuf.message import Message
+
+from perdure.api.registry import Method
+from perdure.call import PENDING
+from perdure.errors import PerdureError
+
+class Lost(Exception):
+    """The caller does not know whether its call was served."""
+
+
+class Call:
+    """One delivery of one call to one process."""
+
+    def __init__(self, method: Method, deadline: float, answered: Callable[[bytes | BaseException], None]) -> None:
+        self.method = method.name
+        self.deadline: float | None = deadline
+        self.metadata: Mapping[str, str] = MappingProxyType({})
+        self.peer = "simulated"
+        self.client_name = ""
+        self._answered = answered
+        self._over = False
+        self._on_gone: list[Callable[[], None]] = []
+
+    @property
+    def gone(self) -> bool:
+        return self._over
+
+    def on_gone(self, callback: Callable[[], None]) -> None:
+        self._on_gone.append(callback)
+
+    def finish(self, reply: Message | bytes) -> bool:
+        if self._over:
+            return False
+        self._over = True
+        self._answered(reply if isinstance(reply, bytes) else reply.SerializeToString())
+        return True
+
+    def fail(self, error: PerdureError) -> None:
+        if not self._over:
+            self._over = True
+            self._answered(error)
+
+    def leave(self) -> None:
+        if not self._over:
+            self._over = True
+            for callback in self._on_gone:
+                callback()
+
+
+class Network:
+    """`faults` 0 to 1: how often something goes wrong. `methods` is the table of the process that serves now; None while
+    there is none."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self.faults = 0.0
+        self.methods: dict[str, Method] | None = None
+        self.served = 0
+        self._under_way: dict[Call, asyncio.Future[bytes]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def cut_all(self) -> None:
+        """The process died: who waited for it learns that."""
+        self.methods = None
+        waiting, self._under_way = self._under_way, {}
+        for future in waiting.values():
+            if not future.done():
+                future.set_exception(Lost("the server died"))
+                future.exception()  # its caller may have given up at this very moment
+        for task in self._tasks:
+            task.cancel()
+
+    @property
+    def waiting(self) -> list[Call]:
+        return list(self._under_way)
+
+    async def call(self, request: Message, within: float = 10.0) -> Any:
+        """The reply. Raises Lost, TimeoutError, or the PerdureError that the server answered."""
+        loop = asyncio.get_running_loop()
+        await self._delay()
+        if self.methods is None or self._chance.random() < self.faults / 3:
+            raise Lost("never arrived")
+        rpc = type(request).__name__.removesuffix("Request")
+        method = self.methods[rpc]
+        blob = request.SerializeToString()
+        if self._chance.random() < self.faults / 3:
+            self._deliver(method, blob, loop.time() + within, loop.create_future())
+        future: asyncio.Future[bytes] = loop.create_future()
+        call = self._deliver(method, blob, loop.time() + within, future)
+        leaves = self._chance.random() < self.faults / 6
+        try:
+            reply = await asyncio.wait_for(future, self._chance.random() * 0.01 if leaves else within)
+        except asyncio.TimeoutError:
+            call.leave()
+            raise Lost("gave up") from None
+        finally:
+            self._under_way.pop(call, None)
+        if self._chance.random() < self.faults / 6:
+            raise Lost("the answer was lost")
+        await self._delay()
+        return method.response_class.FromString(reply)
+
+    async def _delay(self) -> None:
+        if self._chance.random() < 0.5:
+            await asyncio.sleep(self._chance.random() * 0.003)
+
+    def _deliver(self, method: Method, blob: bytes, deadline: float, future: asyncio.Future[bytes]) -> Call:
+        def answered(reply: bytes | BaseException) -> None:
+            self.served += 1
+            self._under_way.pop(call, None)
+            if future.done():
+                return
+            if isinstance(reply, bytes):
+                future.set_result(reply)
+            else:
+                future.set_exception(reply)
+                future.exception()  # nobody may wait for a copy's answer
+
+        call = Call(method, deadline, answered)
+        self._under_way[call] = future
+        try:
+            reply: Any = method.handler(method.request_class.FromString(blob), call)
+        except PerdureError as error:
+            call.fail(error)
+            return call
+        if method.is_async:
+
+            async def later() -> None:
+                try:
+                    call.finish(await reply)
+                except PerdureError as error:
+                    call.fail(error)
+
+            task = asyncio.ensure_future(later())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif reply is not PENDING:
+            call.finish(reply)
+        return call

@@ -1,0 +1,109 @@
+"""The one disk of a simulated cluster, and what a process that writes to it meets.
+
+`Disk` is the real SQLite store in memory; it outlives the processes. `Connection` is one process's way to it: it delays,
+refuses, commits and says that it does not know, and after `cut` nothing passes any more, in either direction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+
+from perdure.storage.sqlite import SqliteStore
+from perdure.storage.store import Batch, Done, Refused, Unknown
+
+
+class Disk:
+    def __init__(self) -> None:
+        self.store = SqliteStore(None)
+        self.commits = 0
+
+
+class Connection:
+    """A Store by delegation. `faults` 0 to 1: how often something goes wrong."""
+
+    def __init__(self, disk: Disk, chance: random.Random) -> None:
+        self._disk = disk
+        self._chance = chance
+        self.faults = 0.0
+        self.is_cut = False
+        self._unresolved: tuple[Batch, bool] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._disk.store, name)
+
+    async def open(self) -> None:
+        """The disk is open."""
+
+    async def close(self) -> None:
+        self.cut()
+
+    def cut(self) -> None:
+        """The process is dead."""
+        self.is_cut = True
+
+    def _later(self, call: Callable[[], None], up_to: float) -> None:
+        loop = asyncio.get_running_loop()
+
+        def unless_dead() -> None:
+            if not self.is_cut:
+                call()
+
+        if self._chance.random() < 0.5:
+            loop.call_soon(unless_dead)
+        else:
+            loop.call_later(self._chance.random() * up_to, unless_dead)
+
+    def submit(self, batch: Batch, done: Done) -> None:
+        assert self._unresolved is None, "a batch was submitted before the fate of the one before was known"
+
+        def write() -> None:
+            fate = self._chance.random()
+            if fate < self.faults / 2:
+                self._later(lambda: done(Refused("disk full")), 0.002)
+            elif fate < self.faults:
+                lands = self._chance.random() < 0.5
+                if lands:
+                    self._write(batch)
+                self._unresolved = (batch, lands)
+                self._later(lambda: done(Unknown("connection lost")), 0.01)
+            else:
+                outcome = self._write(batch)
+                self._later(lambda: done(outcome), 0.004)
+
+        self._later(write, 0.004)
+
+    def _write(self, batch: Batch) -> Any:
+        outcomes: list[Any] = []
+        self._disk.store.submit(batch, outcomes.append)
+        self._disk.commits += 1
+        return outcomes[0]
+
+    def landed(self, batch_no: int, done: Callable[[Any], None]) -> None:
+        assert self._unresolved is not None
+        assert self._unresolved[0].number == batch_no
+
+        def look() -> None:
+            self._unresolved = None
+            self._disk.store.landed(batch_no, done)
+
+        self._later(look, 0.02)
+
+    def load_execution(self, *arguments: Any) -> None:
+        *what, done = arguments
+        if self._chance.random() < 0.5:
+            self._disk.store.load_execution(*what, done)
+        else:
+            self._later(lambda: self._disk.store.load_execution(*what, done), 0.005)
+
+    def read_history(self, *arguments: Any) -> None:
+        *what, done = arguments
+        if self._chance.random() < 0.5:
+            self._disk.store.read_history(*what, done)
+        else:
+            self._later(lambda: self._disk.store.read_history(*what, done), 0.005)
+
+    def sweep(self, budget_rows: int, done: Any) -> None:
+        self._later(lambda: self._disk.store.sweep(budget_rows, done), 0.005)
