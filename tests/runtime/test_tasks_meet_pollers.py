@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
 import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.enums.v1 import QueryResultType
 
 from perdure.engine.turn import Needs
 from perdure.errors import NotFound, Unavailable
-from tests.api.client import NAMESPACE, complete_workflow, execution, queue, schedule_activity, start_request, values
+from perdure.matching.backlog import BEGINNING
+from tests.api.client import (
+    NAMESPACE,
+    QUEUE,
+    complete_workflow,
+    execution,
+    queue,
+    schedule_activity,
+    start_request,
+    values,
+)
 from tests.support.runtime_world import TestCall, World
 
 
@@ -217,3 +231,32 @@ async def test_shutting_down_a_worker_frees_its_polls_and_moves_its_sticky_tasks
     other = world.poll()
     await world.settle()
     assert other.reply.workflow_execution.workflow_id == "order-1"
+
+
+async def test_a_task_whose_start_has_to_wait_has_a_row_meanwhile(world: World) -> None:
+    """A poll is there, but another input comes first, which waits for a read: a crash now must not lose the task."""
+    held: list[Callable[[], None]] = []
+    load = world.store.load_execution
+
+    def hold(*arguments: Any) -> None:
+        held.append(lambda: load(*arguments))
+
+    world.store.load_execution = hold  # type: ignore[attr-defined] # in place of the one it delegates to
+    poll = world.poll()
+    world.call(start_request())
+    world.call(
+        ws.SignalWorkflowExecutionRequest(
+            namespace=NAMESPACE, workflow_execution=execution(run_id=str(UUID(int=7))), signal_name="ship"
+        )
+    )
+    held.pop(0)()
+    await world.settle()
+    namespace_id = world.runtime.namespaces.active(NAMESPACE).id
+    rows = world.runtime.store.load_tasks(namespace_id, QUEUE, 1, BEGINNING, 10)
+    assert [row.execution_id for row in rows] == ["order-1"]
+    assert not poll.answered
+
+    held.pop(0)()
+    await world.settle()
+    assert poll.reply.task_token
+    assert not world.runtime.store.load_tasks(namespace_id, QUEUE, 1, BEGINNING, 10)

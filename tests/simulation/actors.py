@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import temporalio.api.workflowservice.v1 as ws
@@ -168,9 +169,7 @@ class ActivityWorker:
                 )
             )
             if beat is not None and beat.cancel_requested and self.chance.random() < 0.7:
-                await self._call(
-                    ws.RespondActivityTaskCanceledRequest(namespace=NAMESPACE, task_token=task.task_token)
-                )
+                await self._call(ws.RespondActivityTaskCanceledRequest(namespace=NAMESPACE, task_token=task.task_token))
                 return
         fate = self.chance.random()
         if fate < 0.08 * mischief:
@@ -233,10 +232,8 @@ class Client:
             self.delete,
         )
         act = self.chance.choices(acts, [12, 24, 6, 2, 2, 4, 4, 3, 3, 1])[0]
-        try:
+        with suppress(NO):
             await act()
-        except NO:
-            pass
 
     async def start(self) -> None:
         request = ws.StartWorkflowExecutionRequest(

@@ -14,6 +14,7 @@ from perdure.api.registry import Method
 from perdure.call import PENDING
 from perdure.errors import PerdureError
 
+
 class Lost(Exception):
     """The caller does not know whether its call was served."""
 
@@ -58,8 +59,8 @@ class Call:
 
 
 class Network:
-    """`faults` 0 to 1: how often something goes wrong. `methods` is the table of the process that serves now; None while
-    there is none."""
+    """`faults` 0 to 1: how often something goes wrong. `methods` is the table of the process that serves now; None
+    while there is none."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
@@ -100,7 +101,7 @@ class Network:
         leaves = self._chance.random() < self.faults / 6
         try:
             reply = await asyncio.wait_for(future, self._chance.random() * 0.01 if leaves else within)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             call.leave()
             raise Lost("gave up") from None
         finally:

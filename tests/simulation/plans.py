@@ -92,9 +92,9 @@ class Told:
                 self._end(attributes.timer_id, name)
             elif name.startswith("activity_task_") and name != "activity_task_started":
                 self._end(initiated[attributes.scheduled_event_id], name)
-            elif name.startswith("child_workflow_execution_") and name != "child_workflow_execution_started":
-                self._end(initiated[attributes.initiated_event_id], name)
-            elif name in (
+            elif (
+                name.startswith("child_workflow_execution_") and name != "child_workflow_execution_started"
+            ) or name in (
                 "start_child_workflow_execution_failed",
                 "signal_external_workflow_execution_failed",
                 "external_workflow_execution_signaled",

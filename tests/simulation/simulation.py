@@ -1,8 +1,8 @@
 """One seed drives server, clients, workers, network and store, without threads or real time.
 
-Every step something happens at random: a client acts, time passes or jumps, faults come and go, the server dies and comes
-back on the same disk. After each step, and at each answer, the invariants are checked. At the end everything heals, all
-workflows must end, and every history is read and held against what was acknowledged.
+Every step something happens at random: a client acts, time passes or jumps, faults come and go, the server dies and
+comes back on the same disk. After each step, and at each answer, the invariants are checked. At the end everything
+heals, all workflows must end, and every history is read and held against what was acknowledged.
 """
 
 from __future__ import annotations
@@ -122,7 +122,12 @@ class Simulation:
     async def boot(self) -> None:
         self.deaths += 1
         self.connection = Connection(self.disk, random.Random(f"{self.seed} store {self.deaths}"))
-        config = Config(search_attributes={"CustomKeyword": 2}, time_skipping=self.skipping, time_locked=False)
+        config = Config(
+            db_filename="simulated",  # the disk stays, and with it the offset of virtual time
+            search_attributes={"CustomKeyword": 2},
+            time_skipping=self.skipping,
+            time_locked=False,
+        )
         self.runtime = Runtime(
             self.connection,  # type: ignore[arg-type] # a Store by delegation
             config,
@@ -133,9 +138,7 @@ class Simulation:
             failed=self._failed,
         )
         await self.runtime.start()
-        self.network.methods = {
-            method.rpc: method for method in build_methods(all_handlers(self.runtime)).values()
-        }
+        self.network.methods = {method.rpc: method for method in build_methods(all_handlers(self.runtime)).values()}
 
     def _failed(self, failure: StoreFailed) -> None:
         raise Broken(f"the store failed: {failure}")
@@ -383,7 +386,7 @@ class Simulation:
             raise Broken(f"{where} has {len(events)} events and closes at {closes}")
         times = [event.event_time.ToMicroseconds() for event in events]
         if times[0] != min(times) or times[-1] != max(times):  # in between, buffered events keep their times
-            raise Broken(f"{where}: time goes back")
+            raise Broken(f"{where}: time goes back: {times}")
         told = Told(events)
         if len(set(told.signals)) != len(told.signals):
             raise Broken(f"{where} was signaled twice: {told.signals}")
@@ -405,7 +408,9 @@ class Simulation:
 
     def _check_signals(self, histories: dict[tuple[str, str], list[HistoryEvent]]) -> None:
         found: dict[str, list[str]] = {}
-        for (workflow_id, _), events in sorted(histories.items(), key=lambda item: item[1][0].event_time.ToMicroseconds()):
+        for (workflow_id, _), events in sorted(
+            histories.items(), key=lambda item: item[1][0].event_time.ToMicroseconds()
+        ):
             found.setdefault(workflow_id, []).extend(Told(events).signals)
         for workflow_id, notes in self.ledger.signals.items():
             if workflow_id in self.ledger.deleted or workflow_id in self.ledger.terminated:

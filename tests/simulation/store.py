@@ -1,7 +1,7 @@
 """The one disk of a simulated cluster, and what a process that writes to it meets.
 
-`Disk` is the real SQLite store in memory; it outlives the processes. `Connection` is one process's way to it: it delays,
-refuses, commits and says that it does not know, and after `cut` nothing passes any more, in either direction.
+`Disk` is the real SQLite store in memory; it outlives the processes. `Connection` is one process's way to it: it
+delays, refuses, commits and says that it does not know, and after `cut` nothing passes any more, in either direction.
 """
 
 from __future__ import annotations

@@ -261,6 +261,11 @@ class Matching:
             self._wait_volatile(queue, task, front=True)
         return None
 
+    def stored(self, task: Task) -> None:
+        """A task that `reserve` found a poller for gets a row after all, as its start has to wait. A batch not yet
+        committed adds the row; the start deletes it."""
+        self._departed[task.task_no] = task
+
     def withdraw(self, queue: QueueKey, task_no: int) -> bool:
         """Drop a waiting task whose row a batch not yet committed deletes. True if it was in memory.
 

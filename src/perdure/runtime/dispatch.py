@@ -67,6 +67,16 @@ class StartTask(Input):
         """The poller is not this one's any more."""
         self.started: workflow_tasks.StartedWorkflowTask | activities.StartedActivity | None = None
 
+    def postponed(self) -> None:
+        """The start will not join the batch that schedules the task: between the two commits only a row tells of it."""
+        task = self.task
+        if self.stored or not task.task_no:
+            return
+        self.stored = True
+        dispatch = self.runtime.dispatch
+        dispatch.write(task, self.runtime.monotonic.now())
+        self.runtime.matching.stored(task)
+
     def _start(self, turn: Turn) -> Outcome:
         task = self.task
         engine_poller: workflow_tasks.Poller = self.poller.waiter.engine
@@ -259,8 +269,15 @@ class Dispatch:
         if not stored:
             self._matching.offer(task, now)
             return
+        self.write(task, now)
+        self._matching.offer(task, now)
+
+    def write(self, task: Task, now: float) -> None:
+        """Have the open batch write the task's row."""
+        runtime = self._runtime
+        key = task.queue
         if not self._matching.place(task, now):
-            passed = runtime.store.task_passes(key[0], key[1], key[2], task.priority, fairness_key)
+            passed = runtime.store.task_passes(key[0], key[1], key[2], task.priority, task.fairness_key)
             self._matching.learn(task, passed, now)
             self._matching.place(task, now)
         runtime.committer.add_task(
@@ -270,18 +287,17 @@ class Dispatch:
                 key[1],
                 key[2],
                 task.priority,
-                fairness_key,
+                task.fairness_key,
                 task.execution_id,
                 task.run_id,
-                scheduled_event_id,
-                attempt,
-                stamp,
+                task.scheduled_event_id,
+                task.attempt,
+                task.stamp,
                 task.created,
                 task.fairness_pass,
                 task.fairness_weight,
             )
         )
-        self._matching.offer(task, now)
 
     def offer_query(self, key: QueueKey, query: QueryTask) -> None:
         """Match a direct query with a poller, now or when one comes; never stored."""

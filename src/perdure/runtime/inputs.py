@@ -85,6 +85,10 @@ class Input:
         self.loaded_events: dict[tuple[str, int], Any] = {}
         self.readings: dict[str, Any] = {}
 
+    def postponed(self) -> None:
+        """Called when it cannot be decided in the round in which it came: something must be loaded first, or others
+        are before it."""
+
     def decided(self) -> None:
         """Called in the round of the decision, when what it wrote has joined the open batch."""
 

@@ -305,11 +305,13 @@ class Runtime:
                 item.give_up(ResourceExhausted("Workflow is busy.", _BUSY_WORKFLOW))
                 return
             loaded.inputs.append(item)
+            item.postponed()
             return
         if self.executions.has(loaded, item.run_id):
             self._process(loaded, item)
         else:
             loaded.inputs.append(item)
+            item.postponed()
             self.pump(loaded)
 
     def ready(self, item: Input) -> bool:
@@ -457,6 +459,7 @@ class Runtime:
                 failed(error)
 
         loaded.inputs.appendleft(item)
+        item.postponed()
         if self.histories.awaits_commit(run, needs.event_ids):
             readings.once_durable(self, loaded, read)
         else:
