@@ -181,3 +181,14 @@ async def test_a_query_waits_once_however_often_its_execution_is_refused(world: 
     await world.ask(answer)
     assert asked.reply is not None
     assert not loaded.queries
+
+
+async def test_how_far_time_has_skipped_is_written_with_the_next_batch_when_its_own_was_refused(world: World) -> None:
+    """Else events would be stamped with a time that a restart knows nothing of."""
+    world.store.refusals = 1
+    world.runtime.committer.put_meta("time_offset", b"1000")
+    await world.settle()
+    assert "time_offset" not in world.runtime.store.load_meta()
+
+    await world.start_workflow()
+    assert world.runtime.store.load_meta()["time_offset"] == b"1000"

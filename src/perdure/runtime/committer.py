@@ -166,6 +166,8 @@ class Committer:
         self._drained: list[asyncio.Future[None]] = []
         self._failed = False
         self._abandoned = False
+        self._owed_meta: dict[str, bytes] = {}
+        """Facts of refused batches: they hold all the same, and go with the next batch."""
         self.trouble = ""
         """Why a batch was refused last."""
 
@@ -341,6 +343,9 @@ class Committer:
         if self._points is not None:
             self._points("decided")
         self._open = _OpenBatch(sealed.batch.number + 1)
+        if self._owed_meta:
+            sealed.batch.meta = {**self._owed_meta, **sealed.batch.meta}
+            self._owed_meta = {}
         for loaded, run in sealed.runs.values():
             try:
                 self._write(sealed, loaded, run)
@@ -540,6 +545,7 @@ class Committer:
         self.trouble = reason
         self._log.warning("commit refused", reason=reason, runs=len(sealed.runs) + len(later.runs))
         self._open = _OpenBatch(later.batch.number)
+        self._owed_meta.update({**sealed.batch.meta, **later.batch.meta})
         for loaded in sealed.loaded | later.loaded:
             loaded.dead = True
             self._executions.forget(loaded)
