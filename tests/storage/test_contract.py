@@ -439,6 +439,20 @@ async def test_runs_are_found_by_run_id_root_and_status(store: Store) -> None:
     assert await found("NOT ExecutionStatus = 'Running'") == [3]
 
 
+async def test_a_page_of_large_memos_ends_before_it_is_full(store: Store) -> None:
+    large = b"m" * (3 << 20)
+    await written(store, visibility=[execution(number, memo=large) for number in range(1, 6)])
+
+    pages, token = [], b""
+    while True:
+        rows, token = await store.list_executions(NAMESPACE, EVERYTHING, 5, token)
+        pages.append([row.run_no for row in rows])
+        if not token:
+            break
+
+    assert pages == [[5, 4, 3], [2, 1]]
+
+
 async def test_system_divisions_are_hidden_unless_asked_for(store: Store) -> None:
     await written(store, visibility=[execution(1), execution(2, division="TemporalScheduler")])
 

@@ -79,7 +79,14 @@ class Readers:
             connection = self._connect()
         connection.set_progress_handler(self._stop_when(asked), STEPS)
         try:
-            return question(connection, *arguments)
+            if self._pool is None:
+                return question(connection, *arguments)
+            # One view of the database for all that is asked of it.
+            connection.execute("begin")
+            try:
+                return question(connection, *arguments)
+            finally:
+                connection.execute("rollback")
         except apsw.InterruptError:
             if self._closed or asked.gone:
                 raise Unavailable("the server is shutting down") from None

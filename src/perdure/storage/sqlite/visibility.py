@@ -30,7 +30,12 @@ COVERED = {"WorkflowType", "ExecutionStatus", "StartTime", "CloseTime", "Tempora
 COUNTED = {"ExecutionStatus", "TemporalNamespaceDivision"}
 """What `execution_counts` knows of an execution."""
 
+PAGE_BYTES = 8 * 1024 * 1024
+"""Of memos and search attributes, at which a page ends before it is full."""
+
 Row = tuple[Any, ...]
+Key = tuple[int, int, int]
+"""Run number, close order, start time."""
 
 # ---- pages
 
@@ -38,8 +43,9 @@ _TOKEN = struct.Struct(">Bqqq")
 _TOKEN_VERSION = 1
 
 
-def page_token(close_order: int, start_time: int, run_no: int) -> bytes:
+def page_token(key: Key) -> bytes:
     """The place of a row in the order of all lists: the next page starts strictly after it."""
+    run_no, close_order, start_time = key
     return _TOKEN.pack(_TOKEN_VERSION, close_order, start_time, run_no)
 
 
@@ -59,15 +65,18 @@ def list_executions(
     place = read_token(after) if after else None
     query = _simple(query)
     seek = best_seek(connection, namespace_id, query, SORTED)
-    # One row more than asked for tells whether there is a next page.
+    # One key more than asked for tells whether there is a next page.
     sql, parameters = list_statement(namespace_id, query, seek, place, page_size + 1)
-    rows: list[Row] = connection.execute(sql, parameters).fetchall()
-    token = b""
-    if len(rows) > page_size:
-        rows.pop()
-        last = rows[-1]
-        token = page_token(last[-1], last[6], last[0])
-    return [_row(row) for row in rows], token
+    keys: list[Any] = connection.execute(sql, parameters).fetchall()
+    found: list[VisibilityWrite] = []
+    room = PAGE_BYTES
+    for key in keys[:page_size]:
+        row: Any = connection.execute(SQL["execution"], (key[0],)).fetchone()
+        found.append(_row(row))
+        room -= len(row[17]) + len(row[18])
+        if room < 0:
+            break
+    return found, page_token(keys[len(found) - 1]) if len(found) < len(keys) else b""
 
 
 def _simple(query: Query) -> Query:
@@ -79,7 +88,7 @@ def list_statement(
 ) -> tuple[str, list[Any]]:
     source, said, parameters = _source(query, seek)
     condition, values = compile_filter(query)
-    sql = f"{SQL['list_executions'].format(source=source)}{said} and {condition}"
+    sql = f"{SQL['list_keys'].format(source=source)}{said} and {condition}"
     parameters = [namespace_id, *parameters, *values]
     if place is not None:
         close_order, start_time, run_no = place
