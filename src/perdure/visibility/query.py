@@ -1,6 +1,6 @@
 """A list filter as a small syntax tree; each store turns it into SQL.
 
-Source of the grammar: the reference server's list filter (see docs/visibility.md).
+Source of the grammar: the reference server's list filter (docs/visibility.md tells users).
 """
 
 from __future__ import annotations
