@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc.aio
 import pytest
+import temporalio.api.operatorservice.v1 as ops
 import temporalio.api.workflowservice.v1 as ws
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import NamespaceState
@@ -237,3 +238,37 @@ def test_ensuring_a_namespace_twice_writes_it_once() -> None:
 
     assert [row is not None for row in rows] == [True, False, True]
     assert namespaces.active("default").search_attributes == {"A": 2, "B": 3}
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "text"),
+    [
+        ({}, "INVALID_ARGUMENT", "namespace or namespace ID is required"),
+        (
+            {"namespace": "default", "namespace_id": "x"},
+            "INVALID_ARGUMENT",
+            "only one of namespace or namespace ID must be set",
+        ),
+        ({"namespace": "temporal-system"}, "FAILED_PRECONDITION", "unable to delete system namespace"),
+        ({"namespace": "nowhere"}, "NOT_FOUND", "Namespace nowhere is not found."),
+        ({"namespace_id": "nothing"}, "NOT_FOUND", "Namespace nothing is not found."),
+    ],
+)
+async def test_a_namespace_that_cannot_be_deleted_stays(api: Api, fields: dict[str, str], code: str, text: str) -> None:
+    with pytest.raises(Refused) as refused:
+        await api.DeleteNamespace(ops.DeleteNamespaceRequest(**fields))
+
+    assert (refused.value.code, refused.value.message) == (code, text)
+
+
+async def test_a_namespace_is_deleted_by_its_id_once(api: Api) -> None:
+    described = await api.DescribeNamespace(ws.DescribeNamespaceRequest(namespace="default"))
+    namespace_id = described.namespace_info.id
+
+    deleted = await api.DeleteNamespace(ops.DeleteNamespaceRequest(namespace_id=namespace_id))
+
+    assert deleted.deleted_namespace == f"default-deleted-{namespace_id[:5]}"
+    with pytest.raises(Refused, match="NOT_FOUND"):
+        await api.DeleteNamespace(ops.DeleteNamespaceRequest(namespace_id=namespace_id))
+    with pytest.raises(Refused, match="NOT_FOUND"):
+        await api.start()

@@ -87,7 +87,8 @@ GAPS: dict[str, str] = {
     "CountWorkers, FetchWorkerConfig, UpdateWorkerConfig": NotYet("worker configuration is not there yet"),
     "workflow rules": NotYet("workflow rules are not there yet"),
     "ListSearchAttributes": "test_search_attributes_are_listed_by_the_operator",
-    "DeleteNamespace, remote clusters": NotYet("deleting namespaces and replication are not there yet"),
+    "DeleteNamespace": "test_a_namespace_is_deleted",
+    "remote clusters": NotYet("replication is not there yet"),
     "server reflection": "test_reflection_names_all_services",
     # what it does otherwise
     "GetSystemInfo: capabilities only": "test_the_server_tells_its_version_and_all_it_can",
@@ -179,6 +180,16 @@ def sticky_completion(task: Any, *commands: Any, seconds: float = 0.2) -> ws.Res
     request.sticky_attributes.worker_task_queue.kind = 2  # type: ignore[assignment] # TASK_QUEUE_KIND_STICKY
     request.sticky_attributes.schedule_to_start_timeout.CopyFrom(duration(seconds))
     return request
+
+
+async def until_not_found(call: Any, request: Any) -> None:
+    while True:
+        try:
+            await call(request)
+        except Refused as refused:
+            if refused.code == "NOT_FOUND":
+                return
+            raise
 
 
 STICKY_1 = queue("sticky-1", kind=2, normal_name="orders")
@@ -296,6 +307,28 @@ async def test_a_batch_job_skips_from_one_handful_to_the_next(api: Api) -> None:
     assert done.close_time.seconds - done.start_time.seconds == about(4 * HOUR)
 
 
+async def test_closed_runs_go_when_time_has_skipped_past_their_retention(api: Api) -> None:
+    await api.RegisterNamespace(
+        ws.RegisterNamespaceRequest(namespace="shop", workflow_execution_retention_period=duration(DAY))
+    )
+    for namespace in ("shop", NAMESPACE):
+        request = start_request("short")
+        request.namespace = namespace
+        await api.StartWorkflowExecution(request)
+        await api.TerminateWorkflowExecution(
+            ws.TerminateWorkflowExecutionRequest(namespace=namespace, workflow_execution=execution("short"))
+        )
+    await api.start("long")
+    await api.step(start_timer(seconds=3 * 86_400))
+    task = await api.poll()
+    describe = ws.DescribeWorkflowExecutionRequest(namespace="shop", execution=execution("short"))
+
+    await until_not_found(api.DescribeWorkflowExecution, describe)
+
+    assert at(task.history.events[-1]) - at(task.history.events[0]) == about(3 * DAY)
+    await api.describe("short")  # the namespace that tests are given keeps what happened in them
+
+
 async def test_namespaces_are_registered_updated_listed_and_deprecated(api: Api) -> None:
     register = ws.RegisterNamespaceRequest(namespace="shop", workflow_execution_retention_period=duration(3 * DAY))
     await api.RegisterNamespace(register)
@@ -309,6 +342,18 @@ async def test_namespaces_are_registered_updated_listed_and_deprecated(api: Api)
     infos = {namespace.namespace_info.name: namespace.namespace_info for namespace in listed.namespaces}
     assert infos["shop"].description == "orders"
     assert infos["shop"].state == 2  # NAMESPACE_STATE_DEPRECATED
+
+
+async def test_a_namespace_is_deleted(api: Api) -> None:
+    await api.RegisterNamespace(
+        ws.RegisterNamespaceRequest(namespace="shop", workflow_execution_retention_period=duration(DAY))
+    )
+
+    deleted = (await api.DeleteNamespace(op.DeleteNamespaceRequest(namespace="shop"))).deleted_namespace
+
+    with pytest.raises(Refused, match="NOT_FOUND"):
+        await api.DescribeNamespace(ws.DescribeNamespaceRequest(namespace="shop"))
+    await until_not_found(api.DescribeNamespace, ws.DescribeNamespaceRequest(namespace=deleted))
 
 
 async def test_cluster_search_attributes_and_queues_are_described(api: Api) -> None:

@@ -156,6 +156,28 @@ async def test_history_comes_in_whole_batches(history: Store, first: int, last: 
     assert [each.first_event_id for each in batches] == expected
 
 
+async def test_runs_that_closed_long_ago_are_found_oldest_first(store: Store) -> None:
+    closed = [execution(no, status=2, close_time=NOON + 100 - no) for no in (1, 2, 3)]
+    batch_job = execution(4, status=2, close_time=NOON, division="TemporalBatcher")
+    await written(store, runs=[run(no) for no in range(1, 6)], visibility=[*closed, batch_job, execution(5)])
+
+    found = store.closed_runs(NAMESPACE, "", NOON + 98, 10)
+
+    assert [key.run_id for key in found] == [run_id(3), run_id(2)]
+    assert (found[0].namespace_id, found[0].kind, found[0].execution_id) == (NAMESPACE, WORKFLOW, "order-3")
+    assert [key.run_id for key in store.closed_runs(NAMESPACE, "", NOON + 100, 1)] == [run_id(3)]
+    assert [key.run_id for key in store.closed_runs(NAMESPACE, "TemporalBatcher", NOON, 10)] == [run_id(4)]
+    assert store.closed_runs("another", "", NOON + 100, 10) == []
+
+
+async def test_all_runs_of_a_namespace_are_found(store: Store) -> None:
+    await written(store, runs=[run(1), run(2)], visibility=[execution(1), execution(2, status=2, close_time=NOON)])
+
+    assert {key.run_id for key in store.runs_of(NAMESPACE, 10)} == {run_id(1), run_id(2)}
+    assert len(store.runs_of(NAMESPACE, 1)) == 1
+    assert store.runs_of("another", 10) == []
+
+
 async def test_a_run_inherits_the_batches_of_another_one_up_to_an_event(history: Store) -> None:
     await written(history, runs=[replace(run(3, history=events(5, 6)), inherits=(1, 4))])
 

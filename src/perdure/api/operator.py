@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from temporalio.api.operatorservice.v1 import (
     AddSearchAttributesRequest,
     AddSearchAttributesResponse,
+    DeleteNamespaceRequest,
+    DeleteNamespaceResponse,
     ListClustersRequest,
     ListClustersResponse,
     ListSearchAttributesRequest,
@@ -24,8 +26,9 @@ from perdure.api.call import PENDING, Call, Pending, Reply
 from perdure.api.checks import longer_than
 from perdure.api.registry import OPERATOR_SERVICE
 from perdure.api.system import CLUSTER_NAME, HISTORY_SHARDS
-from perdure.errors import InvalidArgument
-from perdure.runtime.namespaces import Namespace
+from perdure.engine.times import valid_duration
+from perdure.errors import FailedPrecondition, InvalidArgument, NamespaceNotFound
+from perdure.runtime.namespaces import DELETED, SYSTEM_NAMESPACE, Namespace
 from perdure.visibility.attributes import PREDEFINED, RESERVED, SYSTEM, TYPE_NAMES
 
 if TYPE_CHECKING:
@@ -83,6 +86,38 @@ class OperatorHandlers:
         for name, kind in (*SYSTEM.items(), *PREDEFINED.items()):
             reply.system_attributes[name] = kind  # type: ignore[assignment]  # the number of an enum value
         return after_commit(self._runtime, call, reply)
+
+    def DeleteNamespace(self, request: DeleteNamespaceRequest, call: Call) -> Reply | Pending:
+        runtime = self._runtime
+        if not request.namespace and not request.namespace_id:
+            raise InvalidArgument("namespace or namespace ID is required")
+        if request.namespace and request.namespace_id:
+            raise InvalidArgument("only one of namespace or namespace ID must be set")
+        namespaces = runtime.namespaces
+        named = (
+            namespaces.find_by_id(request.namespace_id) if request.namespace_id else namespaces.find(request.namespace)
+        )
+        if named is None or named.delete_after:
+            raise NamespaceNotFound(request.namespace or request.namespace_id)
+        if named.name == SYSTEM_NAMESPACE:
+            raise FailedPrecondition("unable to delete system namespace")
+        try:
+            delay = valid_duration(request.namespace_delete_delay)
+        except InvalidArgument as error:
+            raise InvalidArgument(f"invalid namespace_delete_delay: {error.message}") from error
+        name = self._name_of_deleted(named)
+        deleted = replace(named, name=name, state=DELETED, delete_after=runtime.time.now() + delay)
+        runtime.write_namespace(namespaces.put(deleted), call, DeleteNamespaceResponse(deleted_namespace=name))
+        runtime.removal.soon()
+        return PENDING
+
+    def _name_of_deleted(self, namespace: Namespace) -> str:
+        """The old name is free again at once."""
+        for length in range(5, len(namespace.id) + 1):
+            name = f"{namespace.name}-deleted-{namespace.id[:length]}"
+            if self._runtime.namespaces.find(name) is None:
+                return name
+        raise FailedPrecondition(f"namespace {namespace.name} was deleted before under each name it could get")
 
     def ListClusters(self, request: ListClustersRequest, call: Call) -> Reply:
         reply = ListClustersResponse()

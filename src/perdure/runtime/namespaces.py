@@ -60,6 +60,8 @@ class Namespace:
     retention: int = DAY
     bad_binaries: Mapping[str, BadBinary] = field(default_factory=dict)
     search_attributes: Mapping[str, int] = field(default_factory=dict)
+    delete_after: int = 0
+    """When all that is in it begins to be deleted, and then itself, in microseconds; 0: it stays."""
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Stored entries of a newer release."""
     search_attribute_types: Mapping[str, int] = field(init=False, repr=False, compare=False)
@@ -152,6 +154,16 @@ class Namespaces:
     def landed(self, namespace: Namespace) -> None:
         """Its row is durable."""
         self._stored[namespace.id] = namespace
+
+    def remove(self, namespace: Namespace) -> NamespaceWrite:
+        """Forget it; the row says that it is deleted. It comes back by `revert` until `gone`."""
+        if self._by_id.pop(namespace.id, None) is not None:
+            self._by_name.pop(namespace.name, None)
+        return NamespaceWrite(namespace.id, namespace.name, b"", deleted=True)
+
+    def gone(self, namespace_id: str) -> None:
+        """That row is durable."""
+        self._stored.pop(namespace_id, None)
 
     def revert(self, namespace_id: str) -> None:
         """Rows of it did not land: it is again what is stored, or nothing."""

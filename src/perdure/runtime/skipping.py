@@ -322,6 +322,7 @@ class Skipper:
             self.time.jump(due)
             self.jumps += 1
             self._keep_offset()
+            self._runtime.removal.soon()
         self._runtime.wakes.ring()
         if self._runtime.committer.idle:
             self.poke()  # nothing came of it: the next

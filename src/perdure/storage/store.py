@@ -246,6 +246,14 @@ class DueRun:
     run_id: str
 
 
+@dataclass(slots=True)
+class StoredRunKey:
+    namespace_id: str
+    kind: int
+    execution_id: str
+    run_id: str
+
+
 class ClosedStore(Protocol):
     """A store before `open`."""
 
@@ -315,6 +323,12 @@ class Store(Protocol):
 
     def due_runs(self, after: int, until: int, limit: int) -> list[DueRun]:
         """Runs with `after < wake_at <= until`, earliest first."""
+
+    def closed_runs(self, namespace_id: str, division: str, until: int, limit: int) -> list[StoredRunKey]:
+        """Runs that closed at `until` or before, the oldest first."""
+
+    def runs_of(self, namespace_id: str, limit: int) -> list[StoredRunKey]:
+        """Some runs of a namespace, of any kind, open or closed."""
 
     def open_executions(self, after: tuple[str, int, str], limit: int) -> list[tuple[str, int, str]]:
         """(namespace ID, kind, ID) of those whose current run is running, in that order, strictly after `after`."""

@@ -99,7 +99,9 @@ def prepare(batch: Batch) -> Transaction:
     then("insert_message", messages)
     then("delete_message", [(message_no,) for message_no in batch.delivered])
     if batch.namespaces:
-        then("delete_namespace", [(n.namespace_id,) for n in batch.namespaces if n.deleted])
+        gone = [(n.namespace_id,) for n in batch.namespaces if n.deleted]
+        then("delete_namespace", gone)
+        then("delete_tasks_of_namespace", gone)
         then("put_namespace", [(n.namespace_id, n.name, n.blob) for n in batch.namespaces if not n.deleted])
         then("delete_queues", [(n.namespace_id,) for n in batch.namespaces if n.deleted])
     if batch.queues:

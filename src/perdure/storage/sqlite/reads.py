@@ -16,6 +16,7 @@ from perdure.storage.store import (
     QueueWrite,
     StoredExecution,
     StoredRun,
+    StoredRunKey,
     TaskWrite,
 )
 
@@ -109,6 +110,17 @@ def load_queues(connection: apsw.Connection) -> list[QueueWrite]:
 
 def due_runs(connection: apsw.Connection, after: int, until: int, limit: int) -> list[DueRun]:
     return [DueRun(*row) for row in connection.execute(SQL["due_runs"], (after, until, limit))]
+
+
+def closed_runs(
+    connection: apsw.Connection, namespace_id: str, division: str, until: int, limit: int
+) -> list[StoredRunKey]:
+    rows = connection.execute(SQL["closed_runs"], (namespace_id, division, until, limit))
+    return [StoredRunKey(*row) for row in rows]
+
+
+def runs_of(connection: apsw.Connection, namespace_id: str, limit: int) -> list[StoredRunKey]:
+    return [StoredRunKey(*row) for row in connection.execute(SQL["runs_of"], (namespace_id, limit))]
 
 
 def open_executions(connection: apsw.Connection, after: tuple[str, int, str], limit: int) -> list[tuple[str, int, str]]:

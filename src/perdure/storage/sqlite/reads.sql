@@ -1,3 +1,17 @@
+-- name: closed_runs
+-- The tail of the order of lists.
+select r.namespace_id, r.kind, r.execution_id, r.run_id
+  from executions e join runs r on r.run_no = e.run_no
+ where e.namespace_id = ?1 and e.division is nullif(?2, '') and e.close_order <= ?3
+ order by e.close_order
+ limit ?4;
+
+-- name: runs_of
+select r.namespace_id, r.kind, r.execution_id, r.run_id
+  from executions e join runs r on r.run_no = e.run_no
+ where e.namespace_id = ?1
+ limit ?2;
+
 -- name: current
 select namespace_id, kind, execution_id, run_id, run_no, status, first_run_id, create_request_id, start_time
   from current

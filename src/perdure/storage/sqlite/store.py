@@ -34,6 +34,7 @@ from perdure.storage.store import (
     QueueWrite,
     Refused,
     StoredExecution,
+    StoredRunKey,
     StoreFailed,
     TaskWrite,
     VisibilityWrite,
@@ -204,6 +205,14 @@ class SqliteStore:
     def due_runs(self, after: int, until: int, limit: int) -> list[DueRun]:
         with connections.reported(self.persistence_name):
             return reads.due_runs(self._main, after, until, limit)
+
+    def closed_runs(self, namespace_id: str, division: str, until: int, limit: int) -> list[StoredRunKey]:
+        with connections.reported(self.persistence_name):
+            return reads.closed_runs(self._main, namespace_id, division, until, limit)
+
+    def runs_of(self, namespace_id: str, limit: int) -> list[StoredRunKey]:
+        with connections.reported(self.persistence_name):
+            return reads.runs_of(self._main, namespace_id, limit)
 
     def open_executions(self, after: tuple[str, int, str], limit: int) -> list[tuple[str, int, str]]:
         with connections.reported(self.persistence_name):

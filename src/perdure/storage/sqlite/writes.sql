@@ -97,6 +97,9 @@ insert or replace into queues (namespace_id, queue, kind, config) values (?, ?, 
 -- name: delete_queues
 delete from queues where namespace_id = ?;
 
+-- name: delete_tasks_of_namespace
+delete from tasks where namespace_id = ?;
+
 -- name: forget_run
 -- The tombstone: `sweep` removes the run's other rows and this one last.
 insert or ignore into forgotten (run_no) values (?);
