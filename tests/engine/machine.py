@@ -10,6 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from temporalio.api.protocol.v1 import Message
 from temporalio.api.workflowservice.v1 import (
     RespondActivityTaskCompletedRequest,
     RespondWorkflowTaskCompletedRequest,
@@ -40,6 +41,7 @@ from tests.engine.given import (
     seconds,
     start_timer,
 )
+from tests.engine.updating import accept, ask, messages, place, reject, respond, told
 
 IDS = ("a", "b", "c")
 COMMANDS = st.one_of(
@@ -54,6 +56,14 @@ HISTORY_MADE = (
     "closed_at", "attempt", "execution_timeout", "run_timeout", "task_timeout", "run_expires_at", "next_event_id",
     "previous_started_event_id", "signal_count", "completed_tasks", "successor_run_id",
 )  # fmt: skip
+
+
+ANSWERS = st.sampled_from(("nothing", "accept", "accept and respond", "reject"))
+
+
+def holds_what_is_not_stored(run: Run) -> bool:
+    """Updates that no worker accepted, and the task made for them: such a run stays in the cache."""
+    return bool(run.admitted) or (run.workflow_task is not None and run.workflow_task.speculative)
 
 
 def forget(scene: Scene) -> None:
@@ -72,6 +82,10 @@ class RunMachine(RuleBasedStateMachine):
         self.loaded = given(seed=7)
         self.tasks: list[bytes] = []
         self.activities: list[bytes] = []
+        self.carried: dict[bytes, list[Message]] = {}
+        """What came with a task, by its token."""
+        self.asked: set[str] = set()
+        """Updates that somebody waits for."""
         self.closed_at: int | None = None
 
     # ---- the same input to both
@@ -85,7 +99,8 @@ class RunMachine(RuleBasedStateMachine):
                 assert encode_core(scene.run, 1 << 30) == before, "a refused input changed the state"
                 outcomes.append((type(error).__name__, error.message))
         assert outcomes[0] == outcomes[1]
-        forget(self.loaded)
+        if not holds_what_is_not_stored(self.loaded.run):
+            forget(self.loaded)
         return outcomes[0][1] if outcomes[0][0] == "done" else None
 
     @initialize(delay=st.sampled_from((0, 2)), run_timeout=st.sampled_from((0, 20)))
@@ -125,7 +140,12 @@ class RunMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.waiting)
     @rule()
     def poll(self) -> None:
-        self.tasks.append(self.both(lambda scene: scene.poll().token))
+        def decide(scene: Scene) -> tuple[bytes, list[Message]]:
+            started = scene.poll()
+            return started.token, messages(started)
+
+        token, self.carried[token] = self.both(decide)
+        self.tasks.append(token)
 
     @precondition(lambda self: self.tasks or self.waiting)
     @rule(
@@ -134,27 +154,82 @@ class RunMachine(RuleBasedStateMachine):
         force=st.booleans(),
         inline=st.booleans(),
         sticky=st.booleans(),
+        answer=ANSWERS,
+        finish=st.booleans(),
+        discards=st.booleans(),
     )
-    def complete(self, commands: list[Any], close: Any, force: bool, inline: bool, sticky: bool) -> None:
+    def complete(
+        self,
+        commands: list[Any],
+        close: Any,
+        force: bool,
+        inline: bool,
+        sticky: bool,
+        answer: str = "accept",
+        finish: bool = True,
+        discards: bool = False,
+    ) -> None:
         if not self.tasks:
             self.poll()
         token = self.tasks.pop()
+        answers = self.answers(token, answer, finish)
+        placed = [place(message) for message in answers if not message.id.endswith("reject")]
         request = RespondWorkflowTaskCompletedRequest(
-            commands=[*commands, close] if close else commands,
+            commands=[*placed, *commands, close] if close else [*placed, *commands],
+            messages=answers,
             force_create_new_workflow_task=force,
             return_new_workflow_task=inline,
         )
+        request.capabilities.discard_speculative_workflow_task_with_events = discards
         if sticky:
             request.sticky_attributes.worker_task_queue.name = "mine"
             request.sticky_attributes.schedule_to_start_timeout.seconds = 2
 
         def decide(scene: Scene) -> Any:
             done = scene.decide(lambda turn: complete_workflow_task(turn, decode_token(token, WORKFLOW_TASK), request))
-            return (done.new_task.token if done.new_task else b"", done.failed.message if done.failed else "")
+            new = done.new_task
+            failed = done.failed.message if done.failed else ""
+            return new.token if new else b"", failed, messages(new) if new else [], done.reset_event_id
 
         done = self.both(decide)
         if done and done[0]:
             self.tasks.append(done[0])
+            self.carried[done[0]] = done[2]
+
+    def answers(self, token: bytes, answer: str, finish: bool) -> list[Message]:
+        """What a worker says of the updates it was brought, and of those it works on."""
+        open_ones = [u.update_id for u in self.run_.updates.values() if not u.completed_event_id]
+        said = [respond(update_id) for update_id in open_ones] if finish else []
+        for message in self.carried.get(token, []):
+            if answer == "reject":
+                said.append(reject(message))
+            elif answer != "nothing":
+                said.append(accept(message))
+                if answer == "accept and respond":
+                    said.append(respond(message.protocol_instance_id))
+        return said
+
+    @precondition(lambda self: self.run_.running)
+    @rule(update_id=st.sampled_from(IDS))
+    def update(self, update_id: str) -> None:
+        if self.both(lambda scene: ask(scene, update_id)) is not None:
+            self.asked.add(update_id)
+
+    @precondition(lambda self: self.run_.running and not self.tasks)
+    @rule(update_id=st.sampled_from(IDS), answer=ANSWERS, inline=st.booleans(), sticky=st.booleans())
+    def update_and_answer(self, update_id: str, answer: str, inline: bool, sticky: bool) -> None:
+        self.update(update_id)
+        if self.waiting:
+            self.complete([], None, False, inline, sticky, answer, True, True)
+
+    @precondition(lambda self: holds_what_is_not_stored(self.run_))
+    @rule()
+    def crash(self) -> None:
+        """The server is killed: what was not stored is gone, and who waited asks again."""
+        for scene in (self.kept, self.loaded):
+            forget(scene)
+            scene.effects.clear()
+        self.asked = set()
 
     @precondition(lambda self: self.run_.running)
     @rule(commands=st.lists(COMMANDS, min_size=1, max_size=2, unique_by=str), sticky=st.booleans())
@@ -244,6 +319,23 @@ class RunMachine(RuleBasedStateMachine):
         assert self.run_.next_event_id == self.closed_at
         assert next_deadline(self.run_) == 0
         assert self.run_.workflow_task is None
+
+    @invariant()
+    def updates_are_told_of_and_have_a_task_to_ride_on(self) -> None:
+        if not self.kept.execution.current:
+            return
+        run = self.run_
+        task = run.workflow_task
+        heard = told(self.kept)
+        assert fold(self.kept.history()).updates == run.updates
+        for update_id in self.asked:
+            assert update_id in run.admitted or update_id in run.updates or update_id in heard, "nobody will tell"
+        if run.admitted:
+            assert run.running
+            assert task is not None
+        if task is not None and task.speculative:
+            assert run.admitted
+            assert task.scheduled_event_id == run.next_event_id
 
     @invariant()
     def a_running_workflow_that_has_something_to_hear_has_a_task(self) -> None:
