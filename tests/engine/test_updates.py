@@ -470,6 +470,26 @@ def test_a_lost_speculative_task_is_not_found_and_its_worker_starts_over() -> No
     assert scene.kinds() == STARTED
 
 
+def test_a_lost_task_that_is_reported_does_not_strand_the_one_made_in_its_place() -> None:
+    scene = given()
+    scene.start()
+    scene.complete(**sticky(scene))
+    ask(scene)
+    lost = scene.poll()
+    run = decode(encode_core(scene.run, 1 << 30), [])
+    run.changes = scene.run.changes
+    scene.execution.runs[run.run_id] = run
+    ask(scene)
+
+    scene.complete(started=lost, run=run, messages=[reject(messages(lost)[0])], refused=True)
+
+    task = scene.run.workflow_task
+    assert task is not None
+    assert (task.queue, task.sticky) == ("orders", False)
+    assert isinstance(scene.effects[-1], OfferWorkflowTask)
+    assert messages(scene.poll())
+
+
 # ---- coming in
 def test_the_same_id_is_the_same_update_whatever_it_says() -> None:
     scene = idle()

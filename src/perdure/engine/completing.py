@@ -31,6 +31,7 @@ from perdure.engine.workflow_tasks import (
     Poller,
     StartedWorkflowTask,
     clear_sticky,
+    reset_sticky,
     schedule_workflow_task,
     start_inline,
     started_task,
@@ -63,7 +64,7 @@ def complete_workflow_task(turn: Turn, token: TaskToken, request: RespondWorkflo
     except NotFound as gone:
         if not _was_speculative(turn, token):
             raise
-        clear_sticky(turn)
+        reset_sticky(turn)
         return CompletedTask(failed=gone)
     if request.intermediate_page or request.page_number:
         raise FailedPrecondition(

@@ -217,8 +217,9 @@ class Runtime:
         return [write for write in writes if write is not None]
 
     async def drain(self) -> None:
-        """Answer parked polls empty, so that clients turn elsewhere."""
+        """Answer parked polls empty, and those who wait for updates with an error, so that clients turn elsewhere."""
         self.dispatch.drain()
+        self.updates.close()
 
     async def stop(self) -> None:
         """Commit what was decided and end all loops."""
