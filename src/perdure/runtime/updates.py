@@ -14,17 +14,18 @@ from perdure.call import PENDING, Call, Reply
 from perdure.engine.state import Run
 from perdure.engine.turn import Shared, UpdateAdmitted, UpdateProgress, UpdatesMoved
 from perdure.engine.update_with_start import StartedWithUpdate
-from perdure.engine.updates import ABORTED_BY_CLOSE, ADMITTED
+from perdure.engine.updates import ABORTED_BY_CLOSE
 from perdure.errors import Aborted, MultiOperationFailed, NotFound, PerdureError, Unavailable
 from perdure.runtime.alarms import Alarm
 from perdure.runtime.executions import Key, Loaded
-from perdure.runtime.inputs import Input, Outcome
+from perdure.runtime.inputs import ATTEMPTS, RETRY_SECONDS, Input, Outcome
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
 
 WAIT_SECONDS = 20.0
 """Then a caller is answered with the stage reached, and asks again."""
+_IN_VAIN = "the update could not be decided on in time, please retry"
 
 
 class HeldUpdate:
@@ -119,7 +120,7 @@ class AwaitedUpdate(Input):
         if self._answering is not None or self._over:
             return
         if self._loaded is not None:
-            self.ask_again()
+            self.batch_refused()
         else:
             super().refused()
 
@@ -138,17 +139,32 @@ class AwaitedUpdate(Input):
         self._answer_when_durable(batch_no)
         return True
 
+    def batch_refused(self) -> None:
+        """What the call learned, or wrote, did not come to pass: it asks again. A little later, when the store refuses
+        it time and again."""
+        runtime = self.runtime
+        attempts = self.attempts
+        if attempts < ATTEMPTS:
+            self.ask_again()
+            self.attempts += attempts
+        else:
+            self.prepare_again()
+            runtime.alarms.at(runtime.monotonic.now() + RETRY_SECONDS, self.ask_again)
+
     def waits_at(self, loaded: Loaded) -> bool:
         return self._loaded is loaded
 
     def ask_again(self) -> None:
         """What the call waited at left the cache."""
         self.prepare_again()
-        if not self._over:
+        if self.runtime.monotonic.now() >= self._until:
+            self.give_up(Unavailable(_IN_VAIN))
+        elif not self._over:
             self.runtime.enter(self)
 
     def prepare_again(self) -> None:
         self._loaded = self._answering = None
+        self.waits_in = ""
         self.attempts = 0
         self.reply = self.error = self.committed = None
         self.loaded_events = {}
@@ -159,16 +175,12 @@ class AwaitedUpdate(Input):
         if self._over or self._answering is not None:
             return
         if loaded is None:
-            if not self.waits_in:
-                self.give_up(Unavailable("the workflow could not be read in time, please retry"))
-                return
-            self.progress = UpdateProgress(ADMITTED)
-            batch_no = 0
-        else:
-            self.runtime.updates.leave(loaded, self)
-            self._loaded = None
-            batch_no = loaded.batch_no
-        self._answer_when_durable(batch_no)
+            if self.reply is None and self.error is None:  # else the answer waits for its batch
+                self.give_up(Unavailable(_IN_VAIN))
+            return
+        self.runtime.updates.leave(loaded, self)
+        self._loaded = None
+        self._answer_when_durable(loaded.batch_no)
 
     def _answer_when_durable(self, batch_no: int) -> None:
         self._answering = _Answer(self)
@@ -268,7 +280,7 @@ class _Answer:
         self._call.send()
 
     def refused(self) -> None:
-        self._call.ask_again()
+        self._call.batch_refused()
 
     def give_up(self, error: PerdureError) -> None:
         self._call.give_up(error)
