@@ -11,7 +11,7 @@ import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.common.v1.grpc_status_pb2 import GrpcStatus
 from temporalio.api.errordetails.v1 import MultiOperationExecutionFailure, WorkflowNotReadyFailure
 from temporalio.api.failure.v1 import MultiOperationExecutionAborted
-from temporalio.api.update.v1 import Outcome, UpdateRef, WaitPolicy
+from temporalio.api.update.v1 import Outcome, UpdateRef
 
 from tests.api.client import (
     NAMESPACE,
@@ -20,47 +20,18 @@ from tests.api.client import (
     complete_workflow,
     execution,
     kinds,
-    start_request,
     start_timer,
-    values,
+)
+from tests.api.updating import (
+    ACCEPTED,
+    ADMITTED,
+    COMPLETED,
+    poll_request,
+    stage_of,
+    update_request,
+    with_start,
 )
 from tests.engine.updating import accept, place, reject, respond
-
-ADMITTED, ACCEPTED, COMPLETED = 1, 2, 3
-
-
-def update_request(
-    update_id: str = "u1", *, name: str = "set", workflow_id: str = "order-1", run_id: str = "", stage: int = 0
-) -> ws.UpdateWorkflowExecutionRequest:
-    request = ws.UpdateWorkflowExecutionRequest(
-        namespace=NAMESPACE, workflow_execution=execution(workflow_id, run_id), wait_policy=wait(stage)
-    )
-    request.request.meta.update_id = update_id
-    request.request.meta.identity = "client"
-    request.request.input.name = name
-    request.request.input.args.CopyFrom(values(5))
-    return request
-
-
-def wait(stage: int) -> WaitPolicy:
-    return WaitPolicy(lifecycle_stage=stage)  # type: ignore[arg-type]
-
-
-def poll_request(
-    update_id: str = "u1", *, workflow_id: str = "order-1", run_id: str = "", stage: int = 0
-) -> ws.PollWorkflowExecutionUpdateRequest:
-    ref = UpdateRef(workflow_execution=execution(workflow_id, run_id), update_id=update_id)
-    return ws.PollWorkflowExecutionUpdateRequest(namespace=NAMESPACE, update_ref=ref, wait_policy=wait(stage))
-
-
-def with_start(
-    update: ws.UpdateWorkflowExecutionRequest | None = None, **fields: Any
-) -> ws.ExecuteMultiOperationRequest:
-    start = start_request(**fields)
-    request = ws.ExecuteMultiOperationRequest(namespace=NAMESPACE)
-    request.operations.add().start_workflow.CopyFrom(start)
-    request.operations.add().update_workflow.CopyFrom(update or update_request())
-    return request
 
 
 async def refusal(answer: Any) -> str:
@@ -165,14 +136,6 @@ async def test_an_update_during_a_task_comes_back_with_its_answer(api: Api) -> N
         "WORKFLOW_EXECUTION_UPDATE_ACCEPTED",
         "WORKFLOW_EXECUTION_UPDATE_COMPLETED",
     ]
-
-
-async def stage_of(api: Api, update_id: str = "u1") -> int:
-    """0 as long as it has not come."""
-    try:
-        return int((await api.PollWorkflowExecutionUpdate(poll_request(update_id))).stage)
-    except Refused:
-        return 0
 
 
 async def test_a_caller_that_left_leaves_its_update(api: Api) -> None:

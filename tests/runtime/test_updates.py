@@ -10,7 +10,7 @@ import temporalio.api.workflowservice.v1 as ws
 from perdure.errors import NotFound, Unavailable
 from perdure.runtime.executions import Loaded
 from tests.api.client import NAMESPACE, complete_workflow, execution
-from tests.api.test_updates import ACCEPTED, ADMITTED, COMPLETED, poll_request, update_request, with_start
+from tests.api.updating import ACCEPTED, ADMITTED, COMPLETED, poll_request, update_request, with_start
 from tests.engine.updating import accept, reject, respond
 from tests.support.runtime_world import World
 

@@ -1,6 +1,6 @@
 """What the reference's time-skipping test server lacks or does otherwise than a real server, and ours must not.
 
-`GAPS` names every known one with the test that holds ours to it (here, or in `test_features` or `test_counter`), or the
+`GAPS` names every known one with the test that holds ours to it (here, or in another module beside this one), or the
 reason why there is none yet. All tests run on a server whose time is unlocked.
 """
 
@@ -36,6 +36,8 @@ from tests.api.client import (
     start_timer,
     values,
 )
+from tests.api.updating import poll_request, stage_of, update_request
+from tests.engine.updating import accept, place, respond
 from tests.skipping.clock import DAY, HOUR, Clock, about, duration
 from tests.skipping.commands import (
     at,
@@ -55,7 +57,6 @@ class NotYet(str):
     """Why a gap has no test: the feature is not there."""
 
 
-UPDATES = NotYet("workflow updates are not there yet")
 OPERATOR_COMMANDS = NotYet("reset, pause and changes of options are not there yet")
 STANDALONE = NotYet("standalone activities are not there yet")
 VERSIONING = NotYet("worker versioning and deployments are not there yet")
@@ -107,8 +108,13 @@ GAPS: dict[str, str] = {
     "workflow task failures: a failed event each": "test_only_the_first_of_failed_workflow_tasks_is_in_the_history",
     "workflow task failures: bad commands swallowed": "test_a_bad_command_is_told_on_every_attempt",
     "queries: failures have two codes": "test_a_failed_query_has_one_code_however_it_was_asked",
-    "update: limits, stages, first run, closed runs, after continue-as-new": UPDATES,
-    "update-with-start": UPDATES,
+    "update: per-run limits": "test_updates_are_limited_for_each_run",
+    "update: a wait stage is required": "test_an_update_without_a_stage_waits_for_its_completion",
+    "update: first_execution_run_id ignored": "test_an_update_names_the_chain_it_is_for",
+    "update: closed runs know completed updates only": "test_an_update_of_a_closed_run_is_answered_as_it_was",
+    "update ID after continue-as-new": "test_an_update_id_is_new_to_the_run_after_continue_as_new",
+    "update-with-start": "test_updates.test_an_update_with_start_holds_time_like_any_other",
+    "an update lets time skip": "test_updates.test_time_waits_for_a_worker_to_take_an_update",
     "signal-with-start: drops policies, metadata and cron": "test_signal_with_start_keeps_what_a_start_has",
     "start delay, cron, retry: a signal ends the wait": "test_a_signal_ends_no_wait_but_one_with_start_does",
     "cron: five fields only": "test_cron_knows_intervals_names_and_time_zones",
@@ -1008,3 +1014,70 @@ async def test_a_paused_workflow_holds_no_time_and_its_options_change(api: Api, 
     await api.UnpauseWorkflowExecution(ws.UnpauseWorkflowExecutionRequest(**order))
     assert (await api.poll()).task_token
     assert (await api.poll_activity()).activity_id == "charge"
+
+
+# ---- updates
+async def take_update(api: Api, *commands: Any, answer: Any = accept) -> Any:
+    task = await api.poll()
+    said = answer(task.messages[0])
+    await api.complete(task, place(said), *commands, messages=[said])
+    return task
+
+
+async def test_updates_are_limited_for_each_run(api: Api) -> None:
+    await api.start()
+    await api.step()
+    asked = []
+    for number in range(10):
+        asked.append(asyncio.create_task(api.UpdateWorkflowExecution(update_request(f"u{number}"))))
+        while await stage_of(api, f"u{number}") == 0:
+            pass
+
+    with pytest.raises(Refused, match=r"in-flight updates has been reached \(10\)"):
+        await api.UpdateWorkflowExecution(update_request("one more"))
+    for call in asked:
+        call.cancel()
+
+
+async def test_an_update_without_a_stage_waits_for_its_completion(api: Api) -> None:
+    await api.start()
+    await api.step()
+    asked = asyncio.create_task(api.UpdateWorkflowExecution(update_request()))
+    await take_update(api)
+    assert await stage_of(api) == 2
+    await api.signal()
+    task = await api.poll()
+    await api.complete(task, messages=[respond()])
+    assert (await asked).stage == 3
+
+
+async def test_an_update_names_the_chain_it_is_for(api: Api) -> None:
+    await api.start()
+    request = update_request()
+    request.first_execution_run_id = "another"
+    with pytest.raises(Refused, match="workflow execution not found"):
+        await api.UpdateWorkflowExecution(request)
+
+
+async def test_an_update_of_a_closed_run_is_answered_as_it_was(api: Api) -> None:
+    await api.start()
+    asked = asyncio.create_task(api.UpdateWorkflowExecution(update_request()))
+    while await stage_of(api) == 0:
+        pass
+    await take_update(api, complete_workflow())
+    first = await asked
+
+    assert first.outcome.failure.application_failure_info.type == "AcceptedUpdateCompletedWorkflow"
+    assert await api.UpdateWorkflowExecution(update_request()) == first
+
+
+async def test_an_update_id_is_new_to_the_run_after_continue_as_new(api: Api) -> None:
+    run_id = await api.start()
+    asked = asyncio.create_task(api.UpdateWorkflowExecution(update_request()))
+    while await stage_of(api) == 0:
+        pass
+    await take_update(api, continue_as_new())
+    await asked
+
+    assert await stage_of(api) == 0
+    assert (await api.PollWorkflowExecutionUpdate(poll_request(run_id=run_id))).stage == 3
