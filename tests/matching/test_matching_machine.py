@@ -6,11 +6,14 @@ are unknown to it. So it says what must be dispatched, whatever is in memory.
 
 from __future__ import annotations
 
+from math import ceil
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from perdure.matching import Load, Matching, Poller, QueueKey, Task
+from perdure.matching.pace import QueueSettings
 from perdure.matching.tasks import CANCELLED, PARKED
 
 CAPACITY = 4
@@ -34,6 +37,8 @@ class MatchingMachine(RuleBasedStateMachine):
         self.added: dict[int, Task] = {}
         self.deleted: set[int] = set()
         self.reads: list[tuple[Load, list[Task], bool]] = []
+        self.limits: dict[QueueKey, tuple[float, float]] = {}  # rate, since when
+        self.passed = dict.fromkeys(QUEUES, 0)
 
     # ---- the model
 
@@ -52,6 +57,21 @@ class MatchingMachine(RuleBasedStateMachine):
         assert poller.task is task
         assert poller not in self.taken
         self.taken[poller] = task
+        self.passed[poller.queue] += 1
+
+    def held_back(self, queue: QueueKey) -> bool:
+        return self.matching.throttled.get(queue, -1.0) > self.now
+
+    def heed_limits(self) -> None:
+        """What the runtime does after each call."""
+        while ready := self.matching.ready(self.now):
+            for queue in ready:
+                for task, poller in self.matching.admit(queue, self.now):
+                    assert poller is self.line(queue)[0]
+                    self.parked.remove(poller)
+                    self.take(poller, task)
+                while self.begin_read(queue):
+                    self.end_read(-1)
 
     def delete_row(self, task: Task) -> None:
         self.deleted.add(task.task_no)
@@ -77,6 +97,7 @@ class MatchingMachine(RuleBasedStateMachine):
             assert poller is self.line(load.queue)[0], "pollers are served in order"
             self.parked.remove(poller)
             self.take(poller, task)
+        self.heed_limits()
 
     def serve(self, poller: Poller, task: Task | None, slow: bool, front: bool = False) -> None:
         if task is not None:
@@ -87,8 +108,9 @@ class MatchingMachine(RuleBasedStateMachine):
             self.parked.append(poller)
         while self.begin_read(poller.queue):
             if slow:
-                return
+                break
             self.end_read(-1)
+        self.heed_limits()
 
     # ---- what happens
 
@@ -109,10 +131,11 @@ class MatchingMachine(RuleBasedStateMachine):
             ahead = self.head(queue)
             assert ahead is None or ahead.priority > priority, "a new task overtook the backlog"
             assert task.fairness_pass == 0
+            self.passed[queue] += 1
             self.parked.remove(poller)
             self.matching.confirm(poller, self.now)
             return
-        assert not self.line(queue) or self.reading(queue)
+        assert not self.line(queue) or self.reading(queue) or queue in self.matching.throttled
         if not self.matching.place(task, self.now):
             self.matching.learn(task, self.passes(task), self.now)
             assert self.matching.place(task, self.now)
@@ -125,6 +148,7 @@ class MatchingMachine(RuleBasedStateMachine):
         self.waiting[task.task_no] = task
         self.added[task.task_no] = task
         self.matching.offer(task, self.now)
+        self.heed_limits()
 
     def passes(self, task: Task) -> tuple[int, int] | None:
         """What a store would tell of the rows that are durable."""
@@ -139,7 +163,8 @@ class MatchingMachine(RuleBasedStateMachine):
         if task is None and not self.reading(queue) and not slow:
             expected = self.head(queue)
             self.serve(poller, None, slow=False)
-            assert expected is None or poller in self.taken, "a task waits while a poller is parked"
+            waits = expected is not None and poller not in self.taken
+            assert not waits or self.held_back(queue), "a task waits while a poller is parked"
         else:
             self.serve(poller, task, slow)
 
@@ -169,6 +194,7 @@ class MatchingMachine(RuleBasedStateMachine):
     def a_task_was_stale(self, data: st.DataObject, slow: bool) -> None:
         poller, task = self.draw_taken(data)
         self.delete_row(task)
+        self.passed[task.queue] -= 1
         self.serve(poller, self.matching.release(poller, self.now), slow, front=True)
 
     @precondition(lambda self: self.taken)
@@ -177,12 +203,14 @@ class MatchingMachine(RuleBasedStateMachine):
         poller, task = self.draw_taken(data)
         assert not self.matching.cancel(poller, self.now)
         assert self.matching.release(poller, self.now) is None
+        self.passed[task.queue] -= 1
         self.waiting[task.task_no] = task
         other = self.matching.put_back(task, self.now)
         if other is not None:
             assert other is self.line(task.queue)[0]
             self.parked.remove(other)
             self.take(other, task)
+        self.heed_limits()
 
     @precondition(lambda self: self.parked)
     @rule(data=st.data())
@@ -224,6 +252,23 @@ class MatchingMachine(RuleBasedStateMachine):
             self.parked.remove(poller)
             assert self.waiting.pop(task.task_no)
             self.taken[poller] = task
+            self.passed[task.queue] += 1
+        self.heed_limits()
+
+    @rule(rate=st.sampled_from([None, 0.0, 0.5, 2.0]))
+    def the_rate_limit_is_set(self, rate: float | None) -> None:
+        queue = QUEUES[1]
+        self.matching.configure(queue, QueueSettings(rate), self.now)
+        self.limits.pop(queue, None)
+        if rate is not None:
+            self.limits[queue] = rate, self.now
+        self.passed[queue] = 0
+        self.heed_limits()
+
+    @rule(seconds=st.sampled_from([0.25, 1.0, 10.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.heed_limits()
 
     @rule(queue=queues)
     def the_queue_is_unloaded(self, queue: QueueKey) -> None:
@@ -236,11 +281,15 @@ class MatchingMachine(RuleBasedStateMachine):
         remaining = [task for task in self.waiting.values() if task.queue == queue]
         assert all(left.after is not None and task.order > left.after for task in remaining)
         assert not self.matching.has_recent_poller(queue, self.now, 10.0)
+        if queue in self.limits:  # it starts anew, with a burst
+            self.limits[queue] = self.limits[queue][0], self.now
+            self.passed[queue] = 0
 
     @precondition(lambda self: self.number % 7 == 6)
     @rule()
     def the_server_crashes(self) -> None:
         self.matching = Matching(CAPACITY)
+        self.limits = {}
         self.added, self.deleted = {}, set()
         self.taken, self.parked, self.reads = {}, [], []
         self.waiting = {number: copy_of(task) for number, task in self.rows.items()}
@@ -254,7 +303,13 @@ class MatchingMachine(RuleBasedStateMachine):
     @invariant()
     def no_task_waits_while_a_poller_is_parked(self) -> None:
         for queue in QUEUES:
-            assert not (self.line(queue) and self.head(queue)) or self.reading(queue)
+            assert not (self.line(queue) and self.head(queue)) or self.reading(queue) or self.held_back(queue)
+
+    @invariant()
+    def no_more_passes_than_the_limit_allows(self) -> None:
+        for queue, (rate, since) in self.limits.items():
+            burst = max(1, ceil(rate)) if rate else 0
+            assert self.passed[queue] <= burst + rate * (self.now - since) + 1e-6
 
     @invariant()
     def parked_is_what_matching_says(self) -> None:
@@ -278,6 +333,9 @@ class MatchingMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Whatever still waits is delivered, each task once and in order."""
+        self.matching.configure(QUEUES[1], QueueSettings(), self.now)
+        self.limits = {}
+        self.heed_limits()
         while self.reads:
             queue = self.reads[0][0].queue
             self.end_read(0)

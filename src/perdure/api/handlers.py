@@ -14,6 +14,7 @@ from perdure.api.queries import QueryHandlers
 from perdure.api.resets import ResetHandlers
 from perdure.api.schedules import ScheduleHandlers
 from perdure.api.system import SystemHandlers
+from perdure.api.task_queue_config import TaskQueueConfigHandlers
 from perdure.api.task_queues import TaskQueueHandlers
 from perdure.api.updates import UpdateHandlers
 from perdure.api.visibility import VisibilityHandlers
@@ -43,6 +44,7 @@ HANDLERS: Final = (
     BatchHandlers,
     VisibilityHandlers,
     TaskQueueHandlers,
+    TaskQueueConfigHandlers,
     WorkerHandlers,
     WorkerConfigHandlers,
     VersionSetHandlers,

@@ -2,8 +2,9 @@
 
 Theory of operation
 -------------------
-One rule: **no task waits while a poller is parked** (but for the moment in which rows are being read). So a queue has a
-line of parked pollers, or a backlog, and a call that would leave it with both matches them instead.
+One rule: **no task waits while a poller is parked** (but for the moment in which rows are being read, and while a rate
+limit holds tasks back). So a queue has a line of parked pollers, or a backlog, and a call that would leave it with both
+matches them instead.
 
 A new task:
 
@@ -34,6 +35,10 @@ the store make one order, and why matching must hear of commits: see `backlog.py
 Tasks without a number (`task_no` 0: direct queries, speculative workflow tasks) have a caller waiting and no row. They
 go ahead of the backlog, first come first served, and are lost with the process.
 
+A queue with a rate limit that is used up is in `throttled`, with the moment from which it goes on. The runtime calls
+`admit` then. (It looks after each call that may end with a task waiting: poll, release, offer, put_back, loaded,
+refused, configure.) Queues without a limit, nearly all, pay for that with a look at an attribute.
+
 Pollers are served first come first served. Times are seconds of Monotonic.
 """
 
@@ -43,10 +48,12 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from copy import copy
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from perdure.matching.backlog import BEGINNING, Backlog
 from perdure.matching.fairness import Passes
+from perdure.matching.pace import BY_SYSTEM, SYSTEM_RATE, UNSET, Pace, QueueSettings, rate_of
 from perdure.matching.rates import Flow
 from perdure.matching.tasks import (
     ANSWERED,
@@ -74,7 +81,18 @@ HISTORY_LIMIT: Final = 1_000
 class Queue:
     """One queue's line of parked pollers and backlog of tasks."""
 
-    __slots__ = ("backlog", "flows", "history", "key", "last_used", "line", "volatile")
+    __slots__ = (
+        "backlog",
+        "flows",
+        "history",
+        "key",
+        "last_used",
+        "line",
+        "pace",
+        "settings",
+        "volatile",
+        "worker_rate",
+    )
 
     def __init__(self, key: QueueKey, backlog: Backlog, now: float) -> None:
         self.key = key
@@ -84,6 +102,9 @@ class Queue:
         self.history: dict[str, PollerHistory] = {}
         self.flows: dict[int, Flow] = {}
         self.last_used = now
+        self.settings = UNSET
+        self.worker_rate: float | None = None  # of the latest poll that brought one
+        self.pace: Pace | None = None
 
     def flow(self, priority: int, now: float) -> Flow:
         flow = self.flows.get(priority)
@@ -117,9 +138,14 @@ class Unloaded:
 class Matching:
     """All queues of one server."""
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
-        """`capacity`: the tasks a queue keeps in memory; those whose rows are not durable yet come on top."""
+    def __init__(self, capacity: int = CAPACITY, paced: bool = True) -> None:
+        """`capacity`: the tasks a queue keeps in memory; those whose rows are not durable yet come on top. `paced`:
+        whether rate limits hold."""
         self._capacity = capacity
+        self._paced = paced
+        self._settings: dict[QueueKey, QueueSettings] = {}
+        self.throttled: dict[QueueKey, float] = {}
+        """Queues where tasks wait for their rate limit, and until when."""
         self._queues: dict[QueueKey, Queue] = {}
         self._unstored: dict[int, Task] = {}
         self._departed: dict[int, Task | None] = {}  # None: withdrawn unseen
@@ -141,9 +167,13 @@ class Matching:
         if history is None:
             history = self._remember(queue, poller, now)
         poller.history = history
-        history.rate = poller.rate
         history.last_access = queue.last_used = now
-        return self._serve(queue, poller, front=False)
+        if poller.rate is not None:
+            history.rate = poller.rate
+            if poller.rate != queue.worker_rate:
+                queue.worker_rate = poller.rate
+                self._set_pace(queue, now)
+        return self._serve(queue, poller, False, now)
 
     def confirm(self, poller: Poller, now: float) -> None:
         """The reserved poller was answered with its task: forget it."""
@@ -162,11 +192,14 @@ class Matching:
 
         A poller cancelled meanwhile gets None and is not parked. Its former task is the caller's: dropped or put back.
         """
+        task = poller.task
+        if task is not None and task.paced:
+            self._not_paced(task)
         poller.task = None
         if poller.state == CANCELLED:
             return None
         assert poller.state == RESERVED, f"{poller} is not reserved"
-        return self._serve(self._open(poller.queue, now), poller, front=True)
+        return self._serve(self._open(poller.queue, now), poller, True, now)
 
     def cancel(self, poller: Poller, now: float) -> bool:
         """The caller went away or its time is over. True if it was parked, False if it holds a task or was answered.
@@ -223,6 +256,9 @@ class Matching:
         False when that depends on what the store holds of its fairness key: `learn` it and place the task again.
         """
         queue = self._open(task.queue, now)
+        weights = queue.settings.weights
+        if weights and task.fairness_key in weights:
+            task.fairness_weight = weights[task.fairness_key]
         return queue.backlog.place(task, task.fairness_weight)
 
     def learn(self, task: Task, stored: Passes, now: float) -> None:
@@ -311,14 +347,52 @@ class Matching:
         queue.backlog.loading = False
         matches: list[Match] = []
         queue.backlog.add_rows(rows, complete)
-        while queue.line and (task := self._next(queue)) is not None:
-            matches.append((task, self._take_poller(queue, task, now)))
+        self._match(queue, matches, now)
         self._loads -= 1
         if not self._loads:
             noted, self._noted = self._noted, []
             for added, deleted in noted:
                 self.committed(added, deleted)
         return matches
+
+    # ---- rates
+
+    def configure(self, queue: QueueKey, settings: QueueSettings, now: float) -> None:
+        """Set what limits a queue, for as long as this object lives."""
+        if settings == UNSET:
+            self._settings.pop(queue, None)
+        else:
+            self._settings[queue] = settings
+        found = self._queues.get(queue)
+        if found is not None:
+            found.settings = settings
+            self._set_pace(found, now)
+
+    def ready(self, now: float) -> list[QueueKey]:
+        """Throttled queues that may go on: `admit` each."""
+        return [key for key, ready_at in self.throttled.items() if ready_at <= now]
+
+    def admit(self, queue: QueueKey, now: float) -> list[Match]:
+        """A queue's rate limit goes on: tasks for pollers that were parked. Then `begin_load`."""
+        self.throttled.pop(queue, None)
+        matches: list[Match] = []
+        found = self._queues.get(queue)
+        if found is not None:
+            self._match(found, matches, now)
+        return matches
+
+    def limit(self, queue: QueueKey, now: float) -> tuple[float, int, bool]:
+        """Tasks a second, where that comes from (RateLimitSource), and whether it holds tasks back now."""
+        found = self._queues.get(queue)
+        if found is None:
+            return *rate_of(self._settings.get(queue, UNSET), None), False
+        pace = found.pace
+        holds = pace is not None and len(found.backlog) > 0 and pace.ready_at(now) > now
+        return *rate_of(found.settings, found.worker_rate), holds
+
+    def _match(self, queue: Queue, matches: list[Match], now: float) -> None:
+        while queue.line and (task := self._next(queue, now)) is not None:
+            matches.append((task, self._take_poller(queue, task, now)))
 
     def is_loaded(self, queue: QueueKey) -> bool:
         """False until the queue's rows were first read."""
@@ -388,6 +462,12 @@ class Matching:
         found = self._queues.get(queue)
         return len(found.backlog) + len(found.volatile) if found is not None else 0
 
+    def levels(self, queue: QueueKey) -> tuple[int, int]:
+        """Numbers of tasks in memory: just before the lowest, and the highest."""
+        found = self._queues.get(queue)
+        numbers = [] if found is None else [task.task_no for task in found.backlog]
+        return min(numbers, default=1) - 1, max(numbers, default=0)
+
     def stats(self, queue: QueueKey, now: float) -> QueueStats:
         found = self._queues.get(queue)
         if found is None:
@@ -447,6 +527,8 @@ class Matching:
                 if identity in parked or now - history.last_access <= HISTORY_SECONDS
             }
             used = queue.line or queue.history or queue.volatile or len(queue.backlog) or queue.backlog.loading
+            if queue.pace is not None and now < queue.pace.ready_at(now) < inf:
+                used = True  # a new one would start with a new burst
             if not used and now - queue.last_used > HISTORY_SECONDS:
                 del self._queues[key]
 
@@ -456,10 +538,13 @@ class Matching:
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = Queue(key, Backlog(self._capacity, self._unstored, self._departed), now)
+            if key in self._settings:
+                queue.settings = self._settings[key]
+                self._set_pace(queue, now)
         return queue
 
-    def _serve(self, queue: Queue, poller: Poller, front: bool) -> Task | None:
-        task = self._next(queue)
+    def _serve(self, queue: Queue, poller: Poller, front: bool, now: float) -> Task | None:
+        task = self._next(queue, now)
         if task is None:
             poller.state = PARKED
             queue.line[poller] = None
@@ -470,19 +555,62 @@ class Matching:
         poller.task = task
         return task
 
-    def _next(self, queue: Queue) -> Task | None:
+    def _next(self, queue: Queue, now: float) -> Task | None:
         if queue.volatile:
             return queue.volatile.popitem(last=False)[0]
+        pace = queue.pace
+        if pace is not None and queue.backlog.waiting and not self._may_pass(queue, pace, now):
+            return None
         task = queue.backlog.pop()
         if task is not None:
             self._departed[task.task_no] = task
+            if pace is not None:
+                pace.take(now)
+                task.paced = True
         return task
+
+    def _may_pass(self, queue: Queue, pace: Pace, now: float) -> bool:
+        """Whether the rate limit lets a task through now; if not, the queue is throttled."""
+        ready_at = pace.ready_at(now)
+        if ready_at <= now:
+            return True
+        self.throttled[queue.key] = ready_at
+        return False
+
+    def _not_paced(self, task: Task) -> None:
+        task.paced = False
+        queue = self._queues.get(task.queue)
+        if queue is not None and queue.pace is not None:
+            queue.pace.give_back()
+            if queue.key in self.throttled:
+                self.throttled[queue.key] = -inf
+
+    def _set_pace(self, queue: Queue, now: float) -> None:
+        """After a change of what limits the queue."""
+        rate, source = rate_of(queue.settings, queue.worker_rate)
+        if not self._paced or source == BY_SYSTEM or rate >= SYSTEM_RATE:
+            queue.pace = None
+        elif queue.pace is None:
+            queue.pace = Pace(rate, now)
+        else:
+            queue.pace.change(rate, now)
+        if queue.line and (queue.backlog.overflow or len(queue.backlog)):
+            self.throttled[queue.key] = -inf
 
     def _reserve(self, queue: Queue, task: Task, now: float) -> Poller | None:
         # With a poller parked nothing waits in memory, but rows being read may be as urgent as the task.
         backlog = queue.backlog
         if backlog.overflow and backlog.after[0] <= task.priority and task.query is None:
             return None
+        pace = queue.pace
+        if pace is not None and task.query is None:
+            if not self._may_pass(queue, pace, now):
+                return None
+            if backlog.waiting:  # they go first
+                self.throttled[queue.key] = -inf
+                return None
+            pace.take(now)
+            task.paced = True
         return self._take_poller(queue, task, now)
 
     def _take_poller(self, queue: Queue, task: Task, now: float) -> Poller:
@@ -506,5 +634,5 @@ class Matching:
     def _remember(self, queue: Queue, poller: Poller, now: float) -> PollerHistory:
         if len(queue.history) >= HISTORY_LIMIT:
             del queue.history[min(queue.history, key=lambda identity: queue.history[identity].last_access)]
-        history = queue.history[poller.identity] = PollerHistory(now, poller.rate)
+        history = queue.history[poller.identity] = PollerHistory(now, SYSTEM_RATE)
         return history

@@ -14,9 +14,6 @@ QueueKey = tuple[str, str, int]
 DEFAULT_PRIORITY: Final = 3
 LOWEST_PRIORITY: Final = 5
 
-DEFAULT_RATE: Final = 100_000.0
-"""What a poll that names no rate is listed with."""
-
 # Where a poller is.
 NEW: Final = 0
 PARKED: Final = 1
@@ -47,6 +44,7 @@ class Task:
         "fairness_weight",
         "in_line",
         "order",
+        "paced",
         "priority",
         "query",
         "queue",
@@ -88,6 +86,7 @@ class Task:
         self.query = query
         # ----
         self.in_line = False  # waits in memory, before the boundary
+        self.paced = False  # was counted by its queue's rate limit
 
     def __repr__(self) -> str:
         return f"Task({self.queue[1]!r}, no={self.task_no}, priority={self.priority}, run={self.run_id!r})"
@@ -104,7 +103,10 @@ class PollerHistory:
 
 
 class Poller:
-    """One poll call. `waiter` is the runtime's, opaque here; `since` is when it came, in seconds of Monotonic."""
+    """One poll call. `waiter` is the runtime's, opaque here; `since` is when it came, in seconds of Monotonic.
+
+    `rate` is the limit for the whole queue, in tasks a second, that it brings; None when it says nothing of that.
+    """
 
     __slots__ = (
         "history",
@@ -129,7 +131,7 @@ class Poller:
         normal_name: str = "",
         worker_instance_key: str = "",
         since: float = 0.0,
-        rate: float = DEFAULT_RATE,
+        rate: float | None = None,
     ) -> None:
         self.queue = queue
         self.identity = identity

@@ -31,6 +31,7 @@ from perdure.storage.store import (
     ItemWrite,
     NamespaceWrite,
     OutboxWrite,
+    QueueWrite,
     Refused,
     RunDelete,
     RunWrite,
@@ -102,6 +103,7 @@ class _OpenBatch:
             or batch.outbox
             or batch.delivered
             or batch.namespaces
+            or batch.queues
             or batch.run_deletes
             or batch.meta
         )
@@ -243,6 +245,10 @@ class Committer:
     def add_namespace(self, write: NamespaceWrite) -> None:
         self._open.batch.namespaces = [n for n in self._open.batch.namespaces if n.namespace_id != write.namespace_id]
         self._open.batch.namespaces.append(write)
+        self._schedule()
+
+    def add_queue(self, write: QueueWrite) -> None:
+        self._open.batch.queues.append(write)
         self._schedule()
 
     def add_delete(self, write: RunDelete) -> None:

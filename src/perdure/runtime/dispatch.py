@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING
 
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse, PollWorkflowTaskQueueResponse
@@ -183,6 +184,7 @@ class Dispatch:
         self._taken: deque[tuple[Task, ParkedPoller]] = deque()
         self._taking = False
         self._stopped = StoppedWorkers()
+        self._admission: Alarm | None = None
 
     # ---- offers
     def offer_workflow_task(self, loaded: Loaded, run: Run) -> None:
@@ -271,6 +273,8 @@ class Dispatch:
             return
         self.write(task, now)
         self._matching.offer(task, now)
+        if self._matching.throttled:
+            self.heed_limits()
 
     def write(self, task: Task, now: float) -> None:
         """Have the open batch write the task's row."""
@@ -376,6 +380,27 @@ class Dispatch:
             now = self._runtime.monotonic.now()
             for task, poller in self._matching.loaded(load, tasks, len(rows) < load.limit, now):
                 self._take(task, poller)
+        if self._matching.throttled:
+            self.heed_limits()
+
+    def heed_limits(self) -> None:
+        """Go on with queues whose rate limit lets tasks through again, now or when that is."""
+        matching = self._matching
+        now = self._runtime.monotonic.now()
+        for key in matching.ready(now):
+            for task, poller in matching.admit(key, now):
+                self._take(task, poller)
+            self._load(key)
+        if matching.throttled:
+            self._wait_for_limits(min(matching.throttled.values()))
+
+    def _wait_for_limits(self, due: float) -> None:
+        alarm = self._admission
+        if due == inf or (alarm is not None and alarm.callback is not None and alarm.due <= due):
+            return
+        if alarm is not None:
+            alarm.cancel()
+        self._admission = self._runtime.alarms.at(due, self.heed_limits)
 
     def _take(self, task: Task, poller: ParkedPoller) -> None:
         """Start a task that matching handed out. A stale one hands its poller the next: in a row, not nested, as there

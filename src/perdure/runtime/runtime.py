@@ -63,11 +63,12 @@ from perdure.runtime.lookups import Lookups
 from perdure.runtime.mail import Mail
 from perdure.runtime.namespaces import DAY, Namespace, Namespaces, decode_namespace
 from perdure.runtime.queries import Queries
+from perdure.runtime.queue_settings import QueueSettingsRegistry
 from perdure.runtime.removal import Removal
 from perdure.runtime.skipping import OFFSET, Skipper
 from perdure.runtime.updates import Updates
 from perdure.runtime.wakes import Wakes
-from perdure.storage.store import NamespaceWrite, RunDelete, Store, StoreFailed
+from perdure.storage.store import NamespaceWrite, QueueWrite, RunDelete, Store, StoreFailed
 
 INPUTS_PER_EXECUTION = 1000
 INPUTS_WAITING = 20_000
@@ -108,7 +109,8 @@ class Runtime:
         self.log = log
         self.limits = limits or Limits()
         self.namespaces = Namespaces(entropy, self.limits)
-        self.matching = Matching()
+        self.matching = Matching(paced=not config.time_skipping)
+        self.queue_settings = QueueSettingsRegistry(self)
         self.workers = WorkerRegistry()
         self.alarms = Alarms(monotonic)
         self.executions = Executions(store, self._namespace_name, CACHE_BYTES)
@@ -153,6 +155,7 @@ class Runtime:
         meta = self.store.load_meta()
         self._take_up_time(meta.get(OFFSET))
         self.namespaces.load(self.store.load_namespaces())
+        self.queue_settings.load(self.store.load_queues())
         self.committer = Committer(
             self.store,
             self.executions,
@@ -539,6 +542,7 @@ class Runtime:
     def _lost(self, added: list[int], deleted: list[int]) -> None:
         for task, poller in self.matching.refused(added, deleted, self.monotonic.now()):
             self.enter(StartTask(self, task, poller, stored=True))
+        self.dispatch.heed_limits()
 
     # ---- timers
     def _sealed(self, loaded: Loaded, run: Run, wake_at: int) -> None:
@@ -606,10 +610,21 @@ class Runtime:
         """There is nothing left in it: remove its row."""
         self.committer.add_namespace(self.namespaces.remove(namespace))
 
+        def landed() -> None:
+            self.namespaces.gone(namespace.id)
+            self.queue_settings.forget_namespace(namespace.id)
+
         def refused(error: PerdureError) -> None:
             self.namespaces.revert(namespace.id)
 
-        self.committer.follow(Callback(lambda: self.namespaces.gone(namespace.id), refused), self.committer.newest_no)
+        self.committer.follow(Callback(landed, refused), self.committer.newest_no)
+
+    def write_queue(
+        self, write: QueueWrite, landed: Callable[[], None], refused: Callable[[PerdureError], None]
+    ) -> None:
+        """Store a task queue's settings; one of the two is called when it is known whether they are durable."""
+        self.committer.add_queue(write)
+        self.committer.follow(Callback(landed, refused), self.committer.newest_no)
 
     # ---- tasks
     def poll_workflow_task(
