@@ -6,7 +6,7 @@ import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.common.v1 import SearchAttributes
 from temporalio.api.enums.v1 import IndexedValueType
 
-from tests.api.client import Api, Refused, values
+from tests.api.client import Api, Refused, execution, values
 
 KEYWORD = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
 INT = IndexedValueType.INDEXED_VALUE_TYPE_INT
@@ -149,3 +149,25 @@ async def test_values_of_a_removed_attribute_are_shown_no_more_and_cannot_be_ask
 
     assert not info.search_attributes.indexed_fields
     assert "column name 'Customer' is not a valid search attribute" in refused.value.message
+
+
+async def described(api: Api) -> SearchAttributes:
+    request = ws.DescribeWorkflowExecutionRequest(namespace="default", execution=execution("order-1"))
+    return (await api.DescribeWorkflowExecution(request)).workflow_execution_info.search_attributes
+
+
+async def test_values_of_another_type_do_not_come_back_with_the_name(api: Api) -> None:
+    await add(api, Customer=KEYWORD)
+    attributes = SearchAttributes()
+    attributes.indexed_fields["Customer"].CopyFrom(values("ann").payloads[0])
+    await api.start(search_attributes=attributes)
+    assert dict((await described(api)).indexed_fields)
+
+    await api.RemoveSearchAttributes(
+        op.RemoveSearchAttributesRequest(namespace="default", search_attributes=["Customer"])
+    )
+    await add(api, Customer=INT)
+
+    (info,) = (await api.ListWorkflowExecutions(ws.ListWorkflowExecutionsRequest(namespace="default"))).executions
+    assert not info.search_attributes.indexed_fields
+    assert not (await described(api)).indexed_fields

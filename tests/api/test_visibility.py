@@ -8,6 +8,7 @@ import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.common.v1 import Memo, SearchAttributes
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
 
+from perdure.storage.sqlite import readers
 from tests.api.client import NAMESPACE, Api, Refused, complete_workflow, execution, values
 
 COMPLETED = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED
@@ -231,3 +232,23 @@ async def test_a_page_holds_a_thousand_at_most(api: Api) -> None:
 
     for size in (-1, 0, 1000, 100_000):
         assert len(await find(api, page_size=size)) == 3
+
+
+async def test_a_list_that_takes_too_long_is_given_up_with_advice(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    await three_orders(api)
+    monkeypatch.setattr(readers, "QUERY_SECONDS", 0.0)
+    monkeypatch.setattr(readers, "STEPS", 1)
+
+    with pytest.raises(Refused) as refused:
+        await find(api, "HistoryLength > 1000")
+
+    assert refused.value.code == "DEADLINE_EXCEEDED"
+    assert "make it narrower by a WorkflowId, WorkflowType, TaskQueue" in refused.value.message
+
+
+async def test_a_filter_of_thousands_of_ids_is_answered(api: Api) -> None:
+    await three_orders(api)
+
+    wanted = " OR ".join(f"WorkflowId = 'order-{number}'" for number in range(2, 3000))
+
+    assert await find(api, wanted) == ["order-3", "order-2"]

@@ -65,7 +65,10 @@ def plan_of(connection: apsw.Connection, sql: str, parameters: list[object]) -> 
     [
         ("", ORDER),
         ("ExecutionStatus = 'Running'", ORDER + " AND close_order=?"),
-        ("ExecutionStatus = 'Completed'", ORDER),
+        ("ExecutionStatus IN ('Running', 'Paused')", ORDER + " AND close_order=?"),
+        ("CloseTime IS NULL", ORDER + " AND close_order=?"),
+        ("CloseTime IS NOT NULL", ORDER + " AND close_order<?"),
+        ("ExecutionStatus = 'Completed'", ORDER + " AND close_order<?"),
         ("CloseTime BETWEEN '2024-01-01T00:00:00Z' AND '2024-01-02T00:00:00Z'", ORDER + " AND close_order>?"),
         ("WorkflowType = 'Order'", "executions_by_type (namespace_id=? AND workflow_type=?"),
         ("WorkflowType = 'Order' AND ExecutionStatus = 'Running'", "executions_by_type (namespace_id=? AND"),

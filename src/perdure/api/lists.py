@@ -14,7 +14,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Final
 
-from temporalio.api.common.v1 import SearchAttributes
+from temporalio.api.common.v1 import Payload, SearchAttributes
 from temporalio.api.workflowservice.v1 import (
     CountActivityExecutionsResponse,
     CountSchedulesResponse,
@@ -24,6 +24,7 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.api.answers import committed
 from perdure.runtime.namespaces import Namespace
 from perdure.storage.store import VisibilityWrite
+from perdure.visibility.attributes import TYPE_NAMES
 from perdure.visibility.parser import parse
 from perdure.visibility.query import Query
 from perdure.visibility.vocabulary import Vocabulary
@@ -85,8 +86,18 @@ async def count(runtime: Runtime, namespace: Namespace, vocabulary: Vocabulary, 
 
 
 def fill_search_attributes(attributes: SearchAttributes, row: VisibilityWrite, namespace: Namespace) -> None:
-    """Those of a row, without what has been removed from the namespace since."""
+    """Those of a row, as far as they are still attributes of the namespace."""
     attributes.ParseFromString(row.search_attributes)
+    drop_removed(attributes, namespace)
+
+
+def drop_removed(attributes: SearchAttributes, namespace: Namespace) -> None:
+    """Forget values whose attribute was removed since, also when one of another type has its name now."""
+    types = namespace.search_attribute_types
     fields = attributes.indexed_fields
-    for name in [name for name in fields if name not in namespace.search_attribute_types]:
+    for name in [name for name, value in fields.items() if not _is_current(value, types.get(name))]:
         del fields[name]
+
+
+def _is_current(value: Payload, value_type: int | None) -> bool:
+    return value_type is not None and value.metadata.get("type", b"").decode() in ("", TYPE_NAMES[value_type])

@@ -23,6 +23,7 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.api.call import PENDING, Call, Pending, Reply
 from perdure.api.checks import check_execution, check_identity
+from perdure.api.lists import drop_removed
 from perdure.engine.closing import terminate
 from perdure.engine.describe import describe
 from perdure.engine.execution import Execution
@@ -181,7 +182,9 @@ class WorkflowHandlers:
         check_execution(execution, request.HasField("execution"))
 
         def look(_: Execution, run: Run) -> Reply:
-            return describe(run, runtime.time.now())
+            reply = describe(run, runtime.time.now())
+            drop_removed(reply.workflow_execution_info.search_attributes, namespace)
+            return reply
 
         runtime.inspect(namespace, execution.workflow_id, execution.run_id, look, call)
         return PENDING

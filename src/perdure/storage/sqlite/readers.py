@@ -46,11 +46,9 @@ class Readers:
         monotonic: Monotonic | None,
         *,
         shared: bool = False,
-        seconds: float = QUERY_SECONDS,
     ) -> None:
         self._connect = connect
         self._monotonic = monotonic
-        self._seconds = seconds
         self._free: list[apsw.Connection] = []
         self._closed = False
         self._pool = None if shared else ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="perdure-queries")
@@ -90,7 +88,7 @@ class Readers:
         except apsw.InterruptError:
             if self._closed or asked.gone:
                 raise Unavailable("the server is shutting down") from None
-            raise QueryTooSlow(self._seconds) from None
+            raise QueryTooSlow(QUERY_SECONDS) from None
         finally:
             connection.set_progress_handler(None)
             self._free.append(connection)
@@ -99,5 +97,5 @@ class Readers:
         monotonic = self._monotonic
         if monotonic is None:
             return lambda: self._closed or asked.gone
-        until = monotonic.now() + self._seconds
+        until = monotonic.now() + QUERY_SECONDS
         return lambda: self._closed or asked.gone or monotonic.now() >= until

@@ -16,6 +16,7 @@ import apsw
 
 from perdure.storage.sqlite.filters import COLUMNS, FOREVER, Sql, literals, marks, starts_with
 from perdure.visibility.query import And, Between, Compare, Condition, In, Or, Query, Scalar
+from perdure.visibility.vocabulary import RUNNING, WORKFLOW_STATUSES
 
 ENOUGH = 100
 """Hits that are few enough to look no further."""
@@ -25,6 +26,9 @@ MAX_BRANCHES = 50
 
 COMPLETED = 2
 """Statuses above it have an index."""
+
+OPEN = {RUNNING, WORKFLOW_STATUSES["Paused"]}
+"""Statuses that no closed execution of any kind has."""
 
 _ROWS = "select x.run_no from executions x indexed by {index} where x.namespace_id = ? and {test}"
 _VALUES = "select x.run_no from search_values x indexed by search_values_by_value where x.name = ? and {test}"
@@ -155,9 +159,11 @@ def walked_index(query: Query) -> tuple[str, str]:
         match part:
             case Compare("ExecutionStatus", "=", int(status)) if status > COMPLETED:
                 return "executions_by_status", f" and e.status > {COMPLETED}"
-            case Compare("ExecutionStatus", "=", 1):
+            case Compare("ExecutionStatus", "=", status) if status in OPEN:
                 said = f" and e.close_order = {FOREVER}"
-            case Compare("ExecutionStatus", "=", 2):
+            case In("ExecutionStatus", statuses) if OPEN.issuperset(statuses):
+                said = f" and e.close_order = {FOREVER}"
+            case Compare("ExecutionStatus", "=", status) if status == COMPLETED:
                 said = f" and e.close_order < {FOREVER}"
             case Compare("WorkflowType", "=", _):
                 index = "executions_by_type"
