@@ -35,6 +35,7 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.api.handlers import all_handlers
 from perdure.api.registry import build_methods
 from perdure.call import PENDING
+from perdure.cli.serve import GC_THRESHOLDS
 from perdure.clock import SystemEntropy, SystemMonotonic, WallTime
 from perdure.config import Config
 from perdure.log import Log
@@ -176,6 +177,7 @@ async def run(store_kind: str, workflows: int, in_flight: int, profile: bool) ->
         await driver.drive(200)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         profiler = cProfile.Profile()
         before, before_loop, wall = time.process_time(), time.thread_time(), time.perf_counter()
         if profile:

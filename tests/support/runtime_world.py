@@ -83,6 +83,7 @@ class TestCall:
         if self.gone:
             return False
         self.reply = self._response_class.FromString(reply) if isinstance(reply, bytes) else reply
+        self._on_gone.clear()
         return True
 
     def fail(self, error: PerdureError) -> None:

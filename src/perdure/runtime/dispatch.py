@@ -26,7 +26,7 @@ from perdure.errors import Internal, NotFound, PerdureError, Unavailable
 from perdure.matching import Poller as ParkedPoller
 from perdure.matching import QueueKey, StoppedWorkers, Task
 from perdure.runtime.alarms import Alarm
-from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Input, Outcome
+from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Entry, Input, Outcome
 from perdure.runtime.queries import QueryTask
 from perdure.storage.store import TaskWrite
 
@@ -52,14 +52,14 @@ class Lost:
         self.token = token
 
 
-class StartTask(Input):
+class StartTask(Entry):
     """Start `task` for a reserved poller. Its caller is the poll."""
 
     __slots__ = ("over", "poller", "started", "stored", "task")
 
     def __init__(self, runtime: Runtime, task: Task, poller: ParkedPoller, stored: bool) -> None:
         key = (task.queue[0], WORKFLOW, task.execution_id)
-        super().__init__(runtime, key, task.run_id, self._start)
+        super().__init__(runtime, key, task.run_id)
         self.task = task
         self.poller = poller
         self.stored = stored
@@ -78,7 +78,7 @@ class StartTask(Input):
         dispatch.write(task, self.runtime.monotonic.now())
         self.runtime.matching.stored(task)
 
-    def _start(self, turn: Turn) -> Outcome:
+    def decide(self, turn: Turn) -> Outcome:
         task = self.task
         engine_poller: workflow_tasks.Poller = self.poller.waiter.engine
         engine_poller.request_id = self.runtime.entropy.uuid()

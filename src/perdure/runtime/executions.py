@@ -15,7 +15,7 @@ from perdure.engine.execution import Current, Execution
 from perdure.engine.kinds import KINDS
 from perdure.engine.state import Run
 from perdure.enums import EventType
-from perdure.runtime.inputs import Input
+from perdure.runtime.inputs import Entry
 from perdure.storage.store import HistoryBatch, Store, StoredExecution, StoreFailed
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Loaded:
         self.execution = execution
         self.batch_no = 0
         """The newest batch that this execution's state depends on."""
-        self.inputs: deque[Input] = deque()
+        self.inputs: deque[Entry] = deque()
         """Waiting while something is being loaded."""
         self.blocked = False
         self.dead = False

@@ -40,17 +40,21 @@ class Outcome:
         self.committed = committed
 
 
-class Input:
+class Entry:
     """One thing to decide at one execution. Decided again when its batch is refused.
 
     `decide` gets a Turn of the run named (the current one when `run_id` is empty); with `starts` it gets the Shared
     and the run or None. It must be pure but for the turn: it may be called again.
+
+    Subclasses have a method of that name. It is never kept in the entry itself: an entry that refers to itself keeps
+    its call, and with it the run and its history, in memory until the garbage collector comes.
     """
+
+    decide: Callable[..., Any]
 
     __slots__ = (
         "attempts",
         "committed",
-        "decide",
         "error",
         "key",
         "loaded_events",
@@ -67,7 +71,6 @@ class Input:
         runtime: Runtime,
         key: Key,
         run_id: str,
-        decide: Callable[..., Any],
         waiter: Waiter | None = None,
         *,
         starts: bool = False,
@@ -75,7 +78,6 @@ class Input:
         self.runtime = runtime
         self.key = key
         self.run_id = run_id
-        self.decide = decide
         self.waiter = waiter
         self.starts = starts
         self.attempts = 0
@@ -125,3 +127,22 @@ class Input:
         """It cannot be decided now."""
         if self.waiter is not None:
             self.waiter.fail(error)
+
+
+class Input(Entry):
+    """An entry that is decided by the function it was given."""
+
+    __slots__ = ("decide",)
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        key: Key,
+        run_id: str,
+        decide: Callable[..., Any],
+        waiter: Waiter | None = None,
+        *,
+        starts: bool = False,
+    ) -> None:
+        Entry.__init__(self, runtime, key, run_id, waiter, starts=starts)
+        self.decide = decide

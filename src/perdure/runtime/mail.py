@@ -15,7 +15,7 @@ from perdure.engine.kinds import KINDS
 from perdure.engine.messages import Message
 from perdure.engine.turn import Shared
 from perdure.errors import Internal, PerdureError
-from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Input, Outcome
+from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Entry, Outcome
 from perdure.storage.store import OutboxWrite
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PAGE = 500
 
 
-class Delivery(Input):
+class Delivery(Entry):
     """A message at its receiver. `message_no` 0: it has no row, it lives and dies with the batch of its sender's
     turn."""
 
@@ -32,12 +32,12 @@ class Delivery(Input):
 
     def __init__(self, runtime: Runtime, message: Message, message_no: int, row_batch_no: int) -> None:
         key = (message.to_namespace_id, message.TO, message.to_workflow_id)
-        super().__init__(runtime, key, message.to_run_id, self._deliver, starts=True)
+        super().__init__(runtime, key, message.to_run_id, starts=True)
         self.message = message
         self.message_no = message_no
         self.row_batch_no = row_batch_no
 
-    def _deliver(self, shared: Shared, run: Any) -> Outcome:
+    def decide(self, shared: Shared, run: Any) -> Outcome:
         KINDS[self.key[1]].deliver(shared, run, self.message)
         return Outcome(PENDING)
 

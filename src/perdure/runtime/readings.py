@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from perdure.engine.turn import NeedsReading, NeedsRun
 from perdure.errors import Internal, PerdureError, Unavailable
 from perdure.runtime.executions import Loaded
-from perdure.runtime.inputs import Input
+from perdure.runtime.inputs import Entry
 from perdure.storage.store import HistoryBatch, StoreFailed
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PAGE_BYTES = 64 * 1024
 
 
-def fetch(runtime: Runtime, loaded: Loaded, item: Input, needs: NeedsRun | NeedsReading) -> None:
+def fetch(runtime: Runtime, loaded: Loaded, item: Entry, needs: NeedsRun | NeedsReading) -> None:
     """Bring it, then decide `item` again; those behind it wait."""
     runtime.block(loaded)
     loaded.inputs.appendleft(item)
@@ -45,7 +45,7 @@ def once_durable(runtime: Runtime, loaded: Loaded, read: Callable[[], None]) -> 
     runtime.committer.follow(Callback(read, refused), loaded.batch_no)
 
 
-def _give_up(runtime: Runtime, loaded: Loaded, item: Input, error: PerdureError) -> None:
+def _give_up(runtime: Runtime, loaded: Loaded, item: Entry, error: PerdureError) -> None:
     loaded.inputs.popleft()
     runtime.unblock(loaded)
     item.give_up(error)
@@ -57,7 +57,7 @@ def _go_on(runtime: Runtime, loaded: Loaded) -> None:
     runtime.pump(loaded)
 
 
-def _bring_run(runtime: Runtime, loaded: Loaded, item: Input, run_id: str) -> None:
+def _bring_run(runtime: Runtime, loaded: Loaded, item: Entry, run_id: str) -> None:
     def came(failure: StoreFailed | None) -> None:
         if failure is not None:
             _give_up(runtime, loaded, item, Unavailable(str(failure)))
@@ -68,7 +68,7 @@ def _bring_run(runtime: Runtime, loaded: Loaded, item: Input, run_id: str) -> No
     runtime.executions.load(loaded, run_id, came)
 
 
-def _read(runtime: Runtime, loaded: Loaded, item: Input, needs: NeedsReading) -> None:
+def _read(runtime: Runtime, loaded: Loaded, item: Entry, needs: NeedsReading) -> None:
     run, reading = needs.run, needs.reading
     last = run.next_event_id - 1
 

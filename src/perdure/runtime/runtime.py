@@ -58,7 +58,7 @@ from perdure.runtime.committer import Committer
 from perdure.runtime.dispatch import ACTIVITY_QUEUE, WORKFLOW_QUEUE, Dispatch, StartTask
 from perdure.runtime.executions import Executions, Key, Loaded
 from perdure.runtime.histories import Histories
-from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Input, Outcome
+from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Entry, Input, Outcome
 from perdure.runtime.lookups import Lookups
 from perdure.runtime.mail import Mail
 from perdure.runtime.namespaces import DAY, Namespace, Namespaces, decode_namespace
@@ -135,9 +135,9 @@ class Runtime:
         self._failed = failed or (lambda failure: None)
         self._points = points
         self._effects: deque[tuple[Any, Any]] = deque()
-        """(the Loaded, its effect), or (None, an Input of our own)."""
+        """(the Loaded, its effect), or (None, an Entry of our own)."""
         self._carrying_out = False
-        self._waiting: deque[Input] = deque()
+        self._waiting: deque[Entry] = deque()
         """Inputs that came while the open batch was full."""
         self._loading = 0
         """Executions whose inputs wait for a read."""
@@ -300,7 +300,7 @@ class Runtime:
 
         self.enter(Input(self, key, run_id, decide, waiter, starts=True))
 
-    def enter(self, item: Input) -> None:
+    def enter(self, item: Entry) -> None:
         """Take an input: decide it now, or when what it needs is in memory and those before it are done."""
         if item.waiter is not None and (self.committer.full or self._poisoned):
             if len(self._waiting) >= INPUTS_WAITING:
@@ -323,7 +323,7 @@ class Runtime:
             item.postponed()
             self.pump(loaded)
 
-    def ready(self, item: Input) -> bool:
+    def ready(self, item: Entry) -> bool:
         """Whether `enter` would decide this input at once; loads its execution if the store answers inline."""
         loaded = self.executions.get(item.key)
         if loaded.inputs or loaded.blocked:
@@ -378,7 +378,7 @@ class Runtime:
             else:
                 self._load(loaded, item.run_id)
 
-    def _process(self, loaded: Loaded, item: Input) -> None:
+    def _process(self, loaded: Loaded, item: Entry) -> None:
         """Decide one input."""
         execution = loaded.execution
         shared = Shared(
@@ -442,7 +442,7 @@ class Runtime:
         if self._effects and not self._carrying_out:
             self._carry_out()
 
-    def _fetch(self, loaded: Loaded, item: Input, needs: Needs) -> None:
+    def _fetch(self, loaded: Loaded, item: Entry, needs: Needs) -> None:
         """Bring stored events that a turn needs, then decide it again; those behind it wait."""
         self.block(loaded)
         run = needs.run
@@ -474,7 +474,7 @@ class Runtime:
         else:
             read()
 
-    def enter_next(self, item: Input) -> None:
+    def enter_next(self, item: Entry) -> None:
         """Take an input in the round of the decision under way, when that is over: a thousand in a row do not nest."""
         self._effects.append((None, item))
 
@@ -484,7 +484,7 @@ class Runtime:
         try:
             while self._effects:
                 loaded, effect = self._effects.popleft()
-                if isinstance(effect, Input):
+                if isinstance(effect, Entry):
                     self.enter(effect)
                 elif isinstance(effect, OfferWorkflowTask):
                     self.dispatch.offer_workflow_task(loaded, effect.run)
@@ -514,7 +514,7 @@ class Runtime:
             self.committer.follow(item, loaded.batch_no)
 
     # ---- what went wrong
-    def _poison(self, loaded: Loaded, item: Input, error: BaseException) -> None:
+    def _poison(self, loaded: Loaded, item: Entry, error: BaseException) -> None:
         """A decision failed half-way (a defect): its changes must not be written. The open batch is given up; all
         else that was in it is decided again."""
         self._effects.clear()
@@ -822,16 +822,16 @@ class _FirstRows:
         self.landed = False
 
 
-class _Wake(Input):
+class _Wake(Entry):
     """A run may have something due."""
 
     __slots__ = ("found",)
 
     def __init__(self, runtime: Runtime, key: Key, run_id: str) -> None:
-        super().__init__(runtime, key, run_id, self._look, starts=True)
+        super().__init__(runtime, key, run_id, starts=True)
         self.found = False
 
-    def _look(self, shared: Shared, run: Any) -> Pending:
+    def decide(self, shared: Shared, run: Any) -> Pending:
         self.more(shared, run)
         if run is not None and not self.found:
             run.changes.changed = True  # the stored wake-up was only a lower bound: write the real one
@@ -840,9 +840,7 @@ class _Wake(Input):
 
     def decided(self) -> None:
         if self.found and self.error is None:
-            again = _Wake(self.runtime, self.key, self.run_id)
-            again.decide = again.more
-            self.runtime.enter_next(again)
+            self.runtime.enter_next(_WakeOnce(self.runtime, self.key, self.run_id))
 
     def more(self, shared: Shared, run: Any) -> Pending:
         """Others may be due at the same time; each is a turn of its own. A run that was deleted meanwhile has nothing
@@ -857,6 +855,15 @@ class _Wake(Input):
         runtime = self.runtime
         wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
         runtime.alarms.at(runtime.monotonic.now() + wait, lambda: runtime.enter(_Wake(runtime, self.key, self.run_id)))
+
+
+class _WakeOnce(_Wake):
+    """After something that was due: whether more is. If not, what was written then holds the real wake-up already."""
+
+    __slots__ = ()
+
+    def decide(self, shared: Shared, run: Any) -> Pending:
+        return self.more(shared, run)
 
 
 def _run_of(execution: Execution, run_id: str) -> Run | None:

@@ -18,7 +18,7 @@ from perdure.engine.updates import ABORTED_BY_CLOSE
 from perdure.errors import Aborted, MultiOperationFailed, NotFound, PerdureError, Unavailable
 from perdure.runtime.alarms import Alarm
 from perdure.runtime.executions import Key, Loaded
-from perdure.runtime.inputs import ATTEMPTS, RETRY_SECONDS, Input, Outcome
+from perdure.runtime.inputs import ATTEMPTS, RETRY_SECONDS, Entry, Outcome
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
@@ -41,7 +41,7 @@ class HeldUpdate:
         self.calls: list[AwaitedUpdate] = []
 
 
-class AwaitedUpdate(Input):
+class AwaitedUpdate(Entry):
     """A call that waits until an update reaches `stage`."""
 
     __slots__ = (
@@ -74,7 +74,7 @@ class AwaitedUpdate(Input):
     ) -> None:
         """`ask(turn)` (with `starts`: `ask(shared, current_run)`) says the run's ID and where the update stands, or
         refuses; it may be called again. `reply` makes the answer of the same."""
-        super().__init__(runtime, key, run_id, self._decide, call, starts=starts)
+        super().__init__(runtime, key, run_id, call, starts=starts)
         self.update_id = update_id
         self.stage = stage
         self.call = call
@@ -92,7 +92,7 @@ class AwaitedUpdate(Input):
         call.on_gone(self._gone)
 
     # ---- deciding
-    def _decide(self, *arguments: object) -> Outcome:
+    def decide(self, *arguments: object) -> Outcome:
         self.waits_in, self.progress = self._asked(*arguments)
         if self._satisfied:
             return Outcome(self.reply_with(self.waits_in, self.progress))

@@ -30,6 +30,9 @@ def load_execution(
 ) -> StoredExecution:
     execute = connection.execute
     key = (namespace_id, kind, execution_id)
+    # Most IDs that are asked for are new ones, in a start: then there is no second statement to agree with.
+    if not run_id and execute(SQL["current"], key).fetchone() is None:
+        return StoredExecution(None, None)
     # Without a transaction each statement would see a database of its own.
     execute("begin")
     try:
