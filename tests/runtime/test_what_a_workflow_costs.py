@@ -1,7 +1,7 @@
 """What a plain one-activity workflow makes the server do, in numbers that do not depend on the machine.
 
-When one of these grows, every workflow pays for it: see benchmarks/README.md for what it is in time. A number that falls
-is to be lowered here.
+When one of these grows, every workflow pays for it: see benchmarks/README.md for what it is in time. A number that
+falls is to be lowered here.
 """
 
 from __future__ import annotations

@@ -66,6 +66,9 @@ AnswerById = (
 )
 
 
+_COMPLETED = RespondActivityTaskCompletedResponse().SerializeToString()
+
+
 class ActivityHandlers:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -100,7 +103,7 @@ class ActivityHandlers:
     def RespondActivityTaskCompleted(self, request: RespondActivityTaskCompletedRequest, call: Call) -> Reply | Pending:
         def complete(turn: Turn, token: TaskToken) -> Reply:
             complete_activity(turn, token, request)
-            return RespondActivityTaskCompletedResponse()
+            return _COMPLETED
 
         return self._by_token(request, call, complete)
 

@@ -19,9 +19,10 @@ def finish(turn: Turn) -> PerdureError | None:
     if not turn.changed:
         return None
     error: PerdureError | None = None
-    if _buffer_overflows(turn):
-        failing.overflow(turn)
-    turn.settle()
+    if run.buffered or turn.unflushed:
+        if _buffer_overflows(turn):
+            failing.overflow(turn)
+        turn.settle()
     reason = _too_large(turn) if run.running else ""
     if reason:
         if turn.before is not None:
@@ -75,7 +76,7 @@ def _size_of_items(run: Run) -> int:
 def _buffer_overflows(turn: Turn) -> bool:
     run = turn.run
     task = run.workflow_task
-    if task is None or not task.started_event_id or not (run.buffered or turn.has_unflushed):
+    if task is None or not task.started_event_id:
         return False
     limits = turn.limits
     if len(run.buffered) + len(turn.unflushed) > limits.buffered_events:

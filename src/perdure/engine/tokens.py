@@ -50,7 +50,7 @@ class TaskToken:
         return blob
 
 
-_TYPES: Final = [int, str, str, str, int, int, int, int, int, int]
+_TYPES: Final = (int, str, str, str, int, int, int, int, int, int)
 
 
 def decode_token(blob: bytes, kind: int) -> TaskToken:
@@ -59,11 +59,6 @@ def decode_token(blob: bytes, kind: int) -> TaskToken:
         fields = msgpack.unpackb(blob)
     except Exception as error:  # msgpack raises a dozen kinds for garbage
         raise InvalidArgument("Error deserializing task token.") from error
-    if (
-        type(fields) is not list
-        or [type(value) for value in fields[:10]] != _TYPES
-        or fields[0] != VERSION
-        or fields[4] != kind
-    ):
+    if type(fields) is not list or tuple(map(type, fields[:10])) != _TYPES or fields[0] != VERSION or fields[4] != kind:
         raise InvalidArgument("Error deserializing task token.")
     return TaskToken(*fields[1 : len(_TYPES)])

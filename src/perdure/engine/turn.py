@@ -25,7 +25,7 @@ from perdure.engine.framing import frame
 from perdure.engine.limits import Limits
 from perdure.engine.messages import Message
 from perdure.engine.state import Run, Snapshot
-from perdure.engine.times import set_timestamp
+from perdure.engine.times import SECOND
 from perdure.enums import EventType
 from perdure.errors import PerdureError
 
@@ -249,7 +249,10 @@ class Turn:
         """A new event stamped now, for the caller to fill and then `emit` or `buffer`."""
         event = HistoryEvent()
         event.event_type = event_type  # type: ignore[assignment] # an int of that enum
-        set_timestamp(event.event_time, self.now)
+        seconds, rest = divmod(self.now, SECOND)
+        at = event.event_time
+        at.seconds = seconds
+        at.nanos = rest * 1000
         return event
 
     def emit(self, event: HistoryEvent) -> int:

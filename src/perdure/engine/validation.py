@@ -234,23 +234,24 @@ def validate_task_queue(queue: TaskQueue, limits: Limits) -> None:
 def fill_and_validate_retry_policy(policy: RetryPolicy) -> None:
     """Defaults for what is unset (initial interval 1 s, coefficient 2, maximum 100 times the initial one), then the
     rules."""
-    if not policy.initial_interval.seconds and not policy.initial_interval.nanos:
-        set_duration(policy.initial_interval, SECOND)
+    initial_interval, maximum_interval = policy.initial_interval, policy.maximum_interval
+    if not initial_interval.seconds and not initial_interval.nanos:
+        set_duration(initial_interval, SECOND)
     if not policy.backoff_coefficient:
         policy.backoff_coefficient = 2.0
-    if not policy.maximum_interval.seconds and not policy.maximum_interval.nanos:
-        hundredfold = 100 * duration_us(policy.initial_interval)
-        set_duration(policy.maximum_interval, max(-MAX_DURATION, min(hundredfold, MAX_DURATION)))
+    if not maximum_interval.seconds and not maximum_interval.nanos:
+        hundredfold = 100 * duration_us(initial_interval)
+        set_duration(maximum_interval, max(-MAX_DURATION, min(hundredfold, MAX_DURATION)))
     if policy.maximum_attempts == 1:  # never retried, so nothing else matters
         return
     try:
-        initial = valid_duration(policy.initial_interval)
+        initial = valid_duration(initial_interval)
     except InvalidArgument as error:
         raise InvalidArgument(f"invalid InitialInterval set on retry policy: {error.message}") from error
     if policy.backoff_coefficient < 1:
         raise InvalidArgument("BackoffCoefficient cannot be less than 1 on retry policy.")
     try:
-        maximum = valid_duration(policy.maximum_interval)
+        maximum = valid_duration(maximum_interval)
     except InvalidArgument as error:
         raise InvalidArgument(f"invalid MaximumInterval set on retry policy: {error.message}") from error
     if maximum < initial:

@@ -5,6 +5,7 @@ walking their framing, not by parsing; a poll's answer is a header with the hist
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from temporalio.api.history.v1 import HistoryEvent
@@ -219,16 +220,24 @@ def _event(framed: bytes) -> HistoryEvent:
 def _header(started: StartedWorkflowTask) -> bytes:
     response = PollWorkflowTaskQueueResponse()
     response.task_token = started.token
-    execution = response.workflow_execution
-    execution.workflow_id = started.workflow_id
-    execution.run_id = started.run_id
-    response.workflow_type.name = started.workflow_type
     response.previous_started_event_id = started.previous_started_event_id
     response.started_event_id = started.started_event_id
     response.attempt = started.attempt
-    queue = response.workflow_execution_task_queue
-    queue.name = started.queue
-    queue.kind = 1  # type: ignore[assignment] # TASK_QUEUE_KIND_NORMAL
     set_timestamp(response.scheduled_time, started.scheduled_at)
     set_timestamp(response.started_time, started.started_at)
+    of_run = _header_of_run(started.workflow_id, started.run_id, started.workflow_type, started.queue)
+    return of_run + response.SerializeToString()
+
+
+@lru_cache(1024)
+def _header_of_run(workflow_id: str, run_id: str, workflow_type: str, queue_name: str) -> bytes:
+    """What is the same in the header of each of a run's tasks."""
+    response = PollWorkflowTaskQueueResponse()
+    execution = response.workflow_execution
+    execution.workflow_id = workflow_id
+    execution.run_id = run_id
+    response.workflow_type.name = workflow_type
+    queue = response.workflow_execution_task_queue
+    queue.name = queue_name
+    queue.kind = 1  # type: ignore[assignment] # TASK_QUEUE_KIND_NORMAL
     return response.SerializeToString()

@@ -75,7 +75,7 @@ INPUTS_WAITING = 20_000
 CACHE_BYTES = 64 * 1024 * 1024
 _BUSY_WORKFLOW = 5
 _SYSTEM_OVERLOADED = 6
-_EMPTY_COMPLETION = RespondWorkflowTaskCompletedResponse()
+_EMPTY_COMPLETION = RespondWorkflowTaskCompletedResponse().SerializeToString()
 
 Decide = Callable[[Turn], Reply | Outcome | Pending | None]
 Starts = Callable[[Shared, Run | None], Reply | Outcome | Pending | None]
@@ -674,14 +674,15 @@ class Runtime:
                 return Outcome(error=completed.failed)
             run = turn.run
             plain = completed.new_task is None and not completed.eager_activities
-            response = _EMPTY_COMPLETION
+            answer = _EMPTY_COMPLETION
             if completed.reset_event_id:
                 response = RespondWorkflowTaskCompletedResponse()
                 response.reset_history_event_id = completed.reset_event_id
+                answer = response.SerializeToString()
             loaded = self.executions.peek(key)
             results = request.query_results if loaded is not None and loaded.queries else None
             if plain and results is None:
-                return Outcome(response)
+                return Outcome(answer)
 
             def committed() -> None:
                 if results is not None and loaded is not None:
@@ -689,7 +690,7 @@ class Runtime:
                 if not plain:
                     self._answer_completion(completed, call)
 
-            return Outcome(response if plain else PENDING, committed=committed)
+            return Outcome(answer if plain else PENDING, committed=committed)
 
         self.enter(Input(self, key, token.run_id, decide, call))
 

@@ -14,6 +14,10 @@ _OPEN: Final = 0
 _ANSWERED: Final = 1
 _GONE: Final = 2
 
+_UNREAD: Final = -1.0
+_NEVER: Final = -2.0
+"""Stand for a deadline that was not asked for yet, and for none; compared by identity."""
+
 
 class GrpcCall:
     """One call. It costs a future only when its handler answered PENDING and nobody has finished it by then.
@@ -22,7 +26,17 @@ class GrpcCall:
     passes, so `gone` needs no callback.
     """
 
-    __slots__ = ("_answer", "_context", "_future", "_metadata", "_monotonic", "_on_gone", "_state", "method")
+    __slots__ = (
+        "_answer",
+        "_context",
+        "_deadline",
+        "_future",
+        "_metadata",
+        "_monotonic",
+        "_on_gone",
+        "_state",
+        "method",
+    )
 
     def __init__(self, method: str, context: Any, monotonic: Monotonic) -> None:
         self.method = method
@@ -32,13 +46,17 @@ class GrpcCall:
         self._answer: Reply | PerdureError | None = None
         self._future: asyncio.Future[None] | None = None
         self._metadata: Mapping[str, str] | None = None
+        self._deadline = _UNREAD
         self._on_gone: list[Callable[[], None]] | None = None
 
     # ---- what handlers see
     @property
     def deadline(self) -> float | None:
-        remaining = self._context.time_remaining()
-        return None if remaining is None else self._monotonic.now() + remaining
+        deadline = self._deadline
+        if deadline is _UNREAD:
+            remaining = self._context.time_remaining()
+            deadline = self._deadline = _NEVER if remaining is None else self._monotonic.now() + remaining
+        return None if deadline is _NEVER else deadline
 
     @property
     def metadata(self) -> Mapping[str, str]:
