@@ -25,7 +25,7 @@ from perdure.storage.sqlite.sweep import sweep
 from perdure.storage.store import Done, Refused, StoreFailed
 
 CHECKPOINT_PAGES = 1_000
-"""Pages in the log at which a checkpoint is worth its fsyncs; also how many more must gather before the next."""
+"""Pages written to the log after which a checkpoint is worth its fsyncs."""
 
 LONG_LOG_PAGES = 8 * CHECKPOINT_PAGES
 """Beyond this the writer itself copies the last stretch, between two batches. Under a load without any pause the log is
@@ -90,8 +90,6 @@ class Writer:
         self._under_way = 0
         """What was handed over and not reported: while there is any, the connection is the thread's."""
         self._checkpoints = Checkpointer(checkpoint_connection, path, self._fail)
-        # Replaces SQLite's own checkpoint inside COMMIT.
-        connection.set_wal_hook(self._log_grew)
         self._thread = threading.Thread(target=self._run, name="perdure-writer", daemon=True)
         self._thread.start()
 
@@ -139,6 +137,7 @@ class Writer:
                 outcome = self._sweep(work[0])
             else:
                 outcome = self._write(work[0])
+            self._checkpoints.log_grew(self._pages_written())
             if self._checkpoints.log_is_long:
                 self._catch_up()
             try:
@@ -181,9 +180,10 @@ class Writer:
         except apsw.Error as error:
             self._failed = failure(self._path, error)
 
-    def _log_grew(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
-        self._checkpoints.log_has(pages)
-        return apsw.SQLITE_OK
+    def _pages_written(self) -> int:
+        """Pages that went to the log since the last call. (SQLite's hook for this is called inside the commit, which
+        then has to win the interpreter's lock once more.)"""
+        return self._connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE, True)[0]
 
     def _fail(self, error: StoreFailed) -> None:
         self._failed = error
@@ -195,20 +195,17 @@ class Checkpointer:
         self._path = path
         self._fail = fail
         self._pages = 0
-        self._next = CHECKPOINT_PAGES
         self.log_is_long = False
         self._wanted = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="perdure-checkpoints", daemon=True)
         self._thread.start()
 
-    def log_has(self, pages: int) -> None:
+    def log_grew(self, pages: int) -> None:
         """Called after every commit, on the writer's thread."""
-        if pages < self._pages:
-            self._next = CHECKPOINT_PAGES  # The log started over.
-        self._pages = pages
-        if pages >= self._next:
-            self._next = pages + CHECKPOINT_PAGES
+        self._pages += pages
+        if self._pages >= CHECKPOINT_PAGES:
+            self._pages = 0
             self._wanted.set()
 
     def stop(self) -> None:
@@ -223,8 +220,8 @@ class Checkpointer:
             if self._stopping:
                 return
             try:
-                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-                self.log_is_long = self._pages > LONG_LOG_PAGES
+                pages, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                self.log_is_long = pages > LONG_LOG_PAGES
             except (apsw.BusyError, apsw.LockedError, apsw.FullError):
                 continue  # Nothing is lost, the log keeps it; tried again when the log has grown.
             except apsw.Error as error:
