@@ -7,11 +7,13 @@
     python -m benchmarks signals                            10,000 signals to one run
     python -m benchmarks workflow --profile server.prof     where the server's CPU goes
     python -m benchmarks workflow --address localhost:7233 --pid 4711
+    python -m benchmarks schedules                          60,000 schedules due at one instant, beside 64 callers
     python -m benchmarks visibility                         lists and counts over a million runs
 
 Parts: workflow, floor, above-floor, signals, timers (10,000 open in one run), pending (signals to a run with 2,000
 pending activities), payloads (1 KiB to 1 MiB), launch (time to the first answer, idle memory),
-visibility (not among everything: it loads a million runs first, some two minutes and 1.4 GB).
+schedules (not among everything: some three minutes), visibility (neither: it loads a million runs first, some two
+minutes and 1.4 GB).
 """
 
 from __future__ import annotations
@@ -54,6 +56,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--profile", type=Path, help="run the server under cProfile and keep its output in this file")
     parser.add_argument("--runs", type=int, default=usual.runs, help="of visibility (default 1,000,000)")
     parser.add_argument("--database", type=Path, help="of visibility: load this file, or ask it when it is there")
+    parser.add_argument("--schedules", type=int, default=usual.schedules, help="due at once (default 60,000)")
+    parser.add_argument("--pace", type=float, default=usual.pace, help="a caller's pause between calls (default 0.05)")
     return parser.parse_args()
 
 

@@ -19,6 +19,7 @@ import uvloop
 from benchmarks import large_runs
 from benchmarks.load import LoadFigures, OneActivityLoad
 from benchmarks.meter import ProcessMeter, calibration_ms
+from benchmarks.schedules import schedules as schedule_wave
 from benchmarks.visibility import visibility
 from tests.support.server_process import ServerProcess, dev_server_command, free_port
 
@@ -39,6 +40,8 @@ class Options:
     profile: Path | None = None
     runs: int = 1_000_000
     database: Path | None = None
+    schedules: int = 60_000
+    pace: float = 0.05
 
 
 class UnfitOptions(Exception):
@@ -168,6 +171,13 @@ def launch(options: Options) -> Figures:
     }
 
 
+def schedules(options: Options) -> Figures:
+    """All due at one instant, while others start workflows."""
+    with fresh_store(options) as database, server(options, database) as target:
+        figures = uvloop.run(schedule_wave(target.address, target.meter, options.schedules, options.pace))
+        return {"store": options.store, **figures}
+
+
 Growth = Callable[[str, ProcessMeter], Coroutine[Any, Any, Figures]]
 
 
@@ -197,6 +207,7 @@ PARTS: dict[str, Callable[[Options], Figures]] = {
     "pending": pending,
     "payloads": payloads,
     "launch": launch,
+    "schedules": schedules,
     "visibility": lambda options: visibility(options.runs, options.database),
 }
 

@@ -179,6 +179,11 @@ class Committer:
         return len(self._open.runs) >= MAX_RUNS or self._open.bytes >= MAX_BYTES
 
     @property
+    def open_runs(self) -> int:
+        """How many runs the open batch will write."""
+        return len(self._open.runs)
+
+    @property
     def idle(self) -> bool:
         """All that was decided is durable."""
         return self._open.empty and self._in_flight is None

@@ -66,12 +66,15 @@ from perdure.runtime.queries import Queries
 from perdure.runtime.queue_settings import QueueSettingsRegistry
 from perdure.runtime.removal import Removal
 from perdure.runtime.skipping import OFFSET, Skipper
+from perdure.runtime.slices import Slices
 from perdure.runtime.updates import Updates
 from perdure.runtime.wakes import Wakes
 from perdure.storage.store import NamespaceWrite, QueueWrite, RunDelete, Store, StoreFailed
 
 INPUTS_PER_EXECUTION = 1000
 INPUTS_WAITING = 20_000
+RUNS_WOKEN_AT_A_TIME = 300
+"""No more runs are woken while so many were decided on and are not being written yet."""
 CACHE_BYTES = 64 * 1024 * 1024
 _BUSY_WORKFLOW = 5
 _SYSTEM_OVERLOADED = 6
@@ -130,7 +133,8 @@ class Runtime:
                 stored=config.db_filename is not None,
             )
             hold = time.hold
-        self.wakes = Wakes(store, time, self._wake, hold)
+        slices = None if self.skipper is not None else Slices(monotonic, self._room_for_wakes)
+        self.wakes = Wakes(store, time, self._wake, hold, slices)
         self.cluster_id = ""
         self._failed = failed or (lambda failure: None)
         self._points = points
@@ -545,6 +549,9 @@ class Runtime:
         self.dispatch.heed_limits()
 
     # ---- timers
+    def _room_for_wakes(self) -> bool:
+        return self.committer.open_runs < RUNS_WOKEN_AT_A_TIME
+
     def _sealed(self, loaded: Loaded, run: Run, wake_at: int) -> None:
         self.wakes.arm(loaded.key, run.run_id, wake_at)
         if self.skipper is not None:

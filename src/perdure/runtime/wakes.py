@@ -13,6 +13,7 @@ from collections.abc import Callable
 from perdure.clock import SECOND, Time
 from perdure.runtime.executions import Key
 from perdure.runtime.inputs import RETRY_SECONDS
+from perdure.runtime.slices import PAUSE_SECONDS, TURNS, Slices
 from perdure.storage.store import Store, StoreFailed
 
 WINDOW = 60 * SECOND
@@ -29,18 +30,22 @@ class Wakes:
         time: Time,
         wake: Callable[[Key, str], None],
         hold: Callable[[int], None] | None = None,
+        slices: Slices | None = None,
     ) -> None:
         self._store = store
         self._time = time
         self._wake = wake
         self._hold = hold
+        self._slices = slices
+        """None: all that is due is woken in one go."""
         self._heap: list[tuple[int, int, str, Key]] = []
         """(wake time, order of arming, run ID, execution)"""
         self._count = 0
         self._armed: dict[str, int] = {}
         """Run ID to the wake time that holds, for those up to the horizon."""
         self._horizon = 0
-        self._handle: asyncio.TimerHandle | None = None
+        self._turns = 0
+        self._handle: asyncio.Handle | None = None
         self._handle_for = 0
         self._running = False
         self._paused = False
@@ -132,7 +137,23 @@ class Wakes:
         if self._paused:
             return
         delay = max(0, due - now) / SECOND
-        self._handle = asyncio.get_running_loop().call_later(delay, self._ring)
+        if delay or self._slices is None:
+            self._handle = asyncio.get_running_loop().call_later(delay, self._ring)
+        else:
+            self._turns = TURNS
+            self._let_others()
+
+    def _let_others(self) -> None:
+        """More is due: others have some turns of the loop first."""
+        loop = asyncio.get_running_loop()
+        assert self._slices is not None
+        if self._turns:
+            self._turns -= 1
+            self._handle = loop.call_soon(self._let_others)
+        elif self._slices.room():
+            self._ring()
+        else:
+            self._handle = loop.call_later(PAUSE_SECONDS, self._let_others)
 
     def _ring(self) -> None:
         if self._handle is not None:
@@ -153,8 +174,11 @@ class Wakes:
             self._schedule()
 
     def _fire(self, now: int) -> None:
+        slices = self._slices
+        if slices is not None:
+            slices.begin()
         fired = 0
-        while fired < PAGE:
+        while fired < PAGE and (slices is None or slices.more()):
             self._drop_stale()
             if not self._heap or self._heap[0][0] > now:
                 break
@@ -162,3 +186,5 @@ class Wakes:
             del self._armed[run_id]
             self._wake(key, run_id)
             fired += 1
+        if slices is not None:
+            slices.end()
