@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from examples.orders import payments as stripe_payments
-from examples.orders import temporal
+from examples.orders import schedule, temporal
 from examples.orders.database import migrate, open_database, sessions
 from examples.orders.demo_board import Board
 from examples.orders.demo_checks import (
@@ -37,6 +37,7 @@ from examples.orders.demo_checks import (
     check_kill,
     check_mail,
     check_payments,
+    check_report,
     check_workflows,
     total_cents,
 )
@@ -238,15 +239,18 @@ async def judge(shop: Shop, board: Board, settings: Settings, expected: list[Exp
     async with asyncio.timeout(PATIENCE_SECONDS):
         for item in expected:
             await client.get_workflow_handle(notifications_workflow_id(item.order.id)).result()
+        report = await schedule.report_now(client)
+    board.say("triggered the schedule of the daily report once, ahead of its time")
     checks = await check_workflows(client, expected)
     engine = open_database(settings.database_url)
     with sessions(engine)() as session:
-        checks += check_database(session, expected, SAMPLE_CATALOG)
+        checks += check_database(session, expected, SAMPLE_CATALOG, [report])
     engine.dispose()
     requests = Books(shop.payments_file).requests()
     checks += check_payments(Payments(stripe_payments.connect(settings)), requests, expected)
     checks.append(check_kill(requests, "half-charged"))
-    checks += check_mail(Inbox(shop.inbox_file), expected)
+    checks += check_mail(Inbox(shop.inbox_file), expected, [(report, settings.operations_email)])
+    checks.append(check_report(Inbox(shop.inbox_file), report, len(expected)))
     return checks
 
 

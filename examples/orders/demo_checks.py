@@ -6,7 +6,7 @@ The four are asked independently of each other, and each must agree with what wa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -109,7 +109,10 @@ async def check_workflows(client: Client, expected: list[Expected]) -> list[Chec
     ]
 
 
-def check_database(session: Session, expected: list[Expected], catalog: Iterable[CatalogItem]) -> list[Check]:
+def check_database(
+    session: Session, expected: list[Expected], catalog: Iterable[CatalogItem], other_mails: Sequence[str] = ()
+) -> list[Check]:
+    """`other_mails` are Message-IDs beside those of orders."""
     where = "orders database"
     payments = [(it.order.id, "charge", it.total_cents) for it in expected if it.outcome.charged]
     payments += [(it.order.id, "refund", it.total_cents) for it in expected if it.outcome.refunded]
@@ -158,7 +161,12 @@ def check_database(session: Session, expected: list[Expected], catalog: Iterable
             [(it.order.id, str(notice)) for it in expected for notice in it.outcome.notices],
             map(tuple, session.execute(select(WarehouseNoticeRow.order_id, WarehouseNoticeRow.kind))),
         ),
-        same(where, "each mail noted once", expected_mail(expected), session.scalars(select(Notification.message_id))),
+        same(
+            where,
+            "each mail noted once",
+            [*expected_mail(expected), *other_mails],
+            session.scalars(select(Notification.message_id)),
+        ),
     ]
 
 
@@ -174,14 +182,25 @@ def check_payments(payments: Payments, requests: list[PostedRequest], expected: 
     ]
 
 
-def check_mail(inbox: Inbox, expected: list[Expected]) -> list[Check]:
-    """Mail is at least once by nature, so copies of one Message-ID count as one message, and are told."""
+def check_mail(inbox: Inbox, expected: list[Expected], others: Sequence[tuple[str, str]] = ()) -> list[Check]:
+    """`others` are mails beside those of orders, as (Message-ID, recipient). Mail is at least once by nature, so copies
+    of one Message-ID count as one message, and are told."""
     received = [(it.message_id, it.recipients) for it in inbox.messages()]
     recipients = {it.order.id: it.order.email for it in expected}
     wanted = [(message_id(it.order.id, kind), recipients[it.order.id]) for it in expected for kind in it.outcome.mails]
+    wanted += others
     copies = len(received) - len(set(received))
     remark = f" (at least once by nature: {copies} {'copy' if copies == 1 else 'copies'} dropped by Message-ID)"
     return [same("mailbox", "each mail arrived", wanted, set(received), remark)]
+
+
+def check_report(inbox: Inbox, report: str, orders: int) -> Check:
+    """The report came by mail, and counts all orders that were posted: those that failed too."""
+    texts = [mail.message.get_body(("plain",)) for mail in inbox.messages() if mail.message_id == report]
+    text = " ".join(texts[-1].get_content().split()) if texts and texts[-1] is not None else "no report"
+    summary = f"{orders} orders, charged"
+    found = summary if f" {summary} " in f" {text}" else text
+    return Check("mailbox", "the scheduled report counts all orders", found, found == summary)
 
 
 def expected_mail(expected: list[Expected]) -> list[str]:

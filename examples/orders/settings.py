@@ -25,6 +25,8 @@ class Settings:
     operations_email: str = "operations@shop.example"
     api_host: str = "127.0.0.1"
     api_port: int = 8000
+    time_zone: str = "UTC"
+    """In which the daily report is due at nine."""
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] = os.environ) -> Settings:
@@ -44,4 +46,5 @@ class Settings:
             operations_email=env.get("ORDERS_OPERATIONS_EMAIL", default.operations_email),
             api_host=env.get("ORDERS_API_HOST", default.api_host),
             api_port=int(env.get("ORDERS_API_PORT", default.api_port)),
+            time_zone=env.get("ORDERS_TIME_ZONE", default.time_zone),
         )

@@ -11,7 +11,7 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from examples.orders import payments, temporal
+from examples.orders import payments, schedule, temporal
 from examples.orders.activities import OrderActivities
 from examples.orders.database import migrate, open_database, sessions
 from examples.orders.mail import Mailer
@@ -63,6 +63,8 @@ async def run(settings: Settings) -> None:
         connecting.cancel()
         return
     client = await connecting
+    if await schedule.ensure(client, settings):
+        log.info("the daily report is scheduled")
     activities = OrderActivities(
         sessions(engine), Payments(payments.connect(settings)), Mailer(settings), settings.operations_email
     )
