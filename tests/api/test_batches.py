@@ -221,6 +221,16 @@ async def test_activities_are_unpaused_reset_and_given_other_options(api: Api) -
     assert outcome(await run(api, "reset", reset_activities_operation=reset)) == (1, 1, 0)
 
 
+async def test_options_of_workflows_are_updated(api: Api) -> None:
+    await api.start()
+    update = batch.BatchOperationUpdateWorkflowExecutionOptions(identity="operator")
+    update.workflow_execution_options.priority.priority_key = 4
+    update.update_mask.paths.append("priority.priority_key")
+
+    assert outcome(await run(api, update_workflow_options_operation=update)) == (1, 1, 0)
+    assert (await api.describe()).workflow_execution_info.priority.priority_key == 4
+
+
 # ---- jobs
 async def test_jobs_are_listed_newest_first_and_not_among_workflows(api: Api) -> None:
     for job_id in ("first", "second", "third"):
@@ -289,6 +299,18 @@ REQUIRED = "must provide required parameters: BatchType/Reason/Namespace/Query/E
         ({"reset_operation": batch.BatchOperationReset()}, "reset operation is not set"),
         ({"reset_operation": batch.BatchOperationReset(reset_type=9)}, "unknown batch reset type 9"),  # type: ignore[arg-type]
         ({"reset_operation": batch.BatchOperationReset(options=ResetOptions())}, "batch reset missing target"),
+        (
+            {"update_workflow_options_operation": batch.BatchOperationUpdateWorkflowExecutionOptions()},
+            "must provide UpdateOptions",
+        ),
+        (
+            {
+                "update_workflow_options_operation": batch.BatchOperationUpdateWorkflowExecutionOptions(
+                    workflow_execution_options={}
+                )
+            },
+            "must provide UpdateMask",
+        ),
         (
             {"unpause_activities_operation": batch.BatchOperationUnpauseActivities()},
             "activity filter must be set",

@@ -96,6 +96,11 @@ async def test_the_same_reset_twice_makes_one_run(api: Api) -> None:
             "INVALID_ARGUMENT",
             "unsupported post reset operation: *workflow.PostResetOperation_SignalWorkflow_",
         ),
+        (
+            {"post_reset_operations": [PostResetOperation(update_workflow_options={})]},
+            "INVALID_ARGUMENT",
+            "UpdateMask is required",
+        ),
         ({"workflow_execution": execution("nobody")}, "NOT_FOUND", "workflow not found for ID: nobody"),
         (
             {"workflow_execution": execution(run_id="00000000-0000-4000-8000-000000000000")},
@@ -159,3 +164,22 @@ async def test_a_reset_survives_a_restart(tmp_path: Any) -> None:
         assert [event.event_id for event in task.history.events] == list(range(1, 8))
         again = (await api.ResetWorkflowExecution(reset_request(run_id=base))).run_id
         assert again not in (base, run_id)
+
+
+async def test_options_are_set_on_the_run_that_goes_on(api: Api) -> None:
+    await api.start()
+    await api.step(start_timer())
+    operation = PostResetOperation()
+    update = operation.update_workflow_options
+    update.workflow_execution_options.priority.priority_key = 2
+    update.update_mask.paths.append("priority")
+
+    await api.ResetWorkflowExecution(reset_request(post_reset_operations=[operation], identity="operator"))
+
+    assert (await api.describe()).workflow_execution_info.priority.priority_key == 2
+    [event] = [
+        event
+        for event in (await api.history()).history.events
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED
+    ]
+    assert event.workflow_execution_options_updated_event_attributes.identity == "operator"

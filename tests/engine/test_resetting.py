@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from temporalio.api.enums.v1 import CommandType, ResetReapplyExcludeType, WorkflowExecutionStatus
+from temporalio.api.enums.v1 import (
+    CommandType,
+    ResetReapplyExcludeType,
+    UpdateAdmittedEventOrigin,
+    WorkflowExecutionStatus,
+    WorkflowIdConflictPolicy,
+)
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.api.workflow.v1 import ResetPoints
+from temporalio.api.workflow.v1 import ResetPoints, WorkflowExecutionOptions
 from temporalio.api.workflowservice.v1 import (
     RespondActivityTaskCompletedRequest,
     RespondWorkflowTaskFailedRequest,
@@ -27,6 +33,7 @@ from perdure.engine.times import SECOND, timestamp_us
 from perdure.engine.tokens import WORKFLOW_TASK, decode_token
 from perdure.engine.turn import OfferActivityTask, Shared
 from perdure.engine.waking import next_deadline
+from perdure.engine.workflow_options import update_workflow_options
 from perdure.errors import InvalidArgument
 from tests.engine.given import (
     NOON,
@@ -41,6 +48,7 @@ from tests.engine.given import (
     start_timer,
 )
 from tests.engine.test_children import start_child
+from tests.engine.updating import accept, ask, messages, place, respond, update_request
 from tests.engine.world import World, answer, take_activity, token
 
 _S = WorkflowExecutionStatus
@@ -417,6 +425,87 @@ def test_search_attributes_memo_and_reset_points_are_those_of_the_point() -> Non
         ("good", 4, run.run_id)
     ]
     assert set(run.search_attributes) == {"BuildIds"}
+
+
+def test_updates_are_admitted_again_with_their_requests_whatever_became_of_them() -> None:
+    scene = given()
+    base = scene.start()
+    scene.complete()
+    for update_id in ("u1", "u2"):
+        ask(scene, update_id)
+        started = scene.poll()
+        [message] = messages(started)
+        yes, done = accept(message), respond(update_id)
+        scene.complete(place(yes), place(done), started=started, messages=[yes, done])
+    signal(scene, "between")
+
+    first = reset(scene, 4)
+    second = reset(scene, 4, first)
+    without = reset(scene, 4, base, excluded=frozenset({_X.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE}))
+
+    for run in (first, second):
+        assert scene.kinds(run)[3:7] == [
+            "WorkflowTaskFailed",
+            "WorkflowExecutionUpdateAdmitted",
+            "WorkflowExecutionUpdateAdmitted",
+            "WorkflowExecutionSignaled",
+        ]
+        admitted = scene.history(run)[4].workflow_execution_update_admitted_event_attributes
+        assert admitted.request == update_request("u1")
+        assert admitted.origin == UpdateAdmittedEventOrigin.UPDATE_ADMITTED_EVENT_ORIGIN_REAPPLY
+    assert "WorkflowExecutionUpdateAdmitted" not in scene.kinds(without)
+    assert not without.updates
+
+
+def test_options_that_were_updated_hold_again_and_their_request_stays_known() -> None:
+    scene = given()
+    base = scene.start()
+    scene.complete(start_timer("t", 60))
+    again = StartWorkflowExecutionRequest(
+        request_id="attached",
+        workflow_id_conflict_policy=WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+    )
+    again.on_conflict_options.attach_request_id = True
+    scene.decide_shared(lambda shared: start_workflow(shared, base, again))
+    options = WorkflowExecutionOptions()
+    options.priority.priority_key = 2
+    scene.decide(lambda turn: update_workflow_options(turn, options, ["priority"], identity="operator"))
+
+    run = reset(scene, 4, excluded=ALL - {_X.RESET_REAPPLY_EXCLUDE_TYPE_NEXUS})
+
+    assert scene.kinds(run)[4:6] == ["WorkflowExecutionOptionsUpdated"] * 2
+    assert run.priority_key == 2
+    assert run.request_ids["attached"][1] == 5
+
+
+def test_options_are_set_once_all_is_carried_over() -> None:
+    scene = a_run_with_two_tasks()
+    options = WorkflowExecutionOptions()
+    options.priority.priority_key = 3
+
+    run = reset(scene, 4, options=[(options, ["priority"])], identity="operator")
+
+    assert scene.kinds(run)[3:] == [
+        "WorkflowTaskFailed",
+        "WorkflowExecutionSignaled",
+        "WorkflowExecutionSignaled",
+        "WorkflowExecutionOptionsUpdated",
+        "WorkflowTaskScheduled",
+    ]
+    assert run.priority_key == 3
+
+
+def test_options_that_cannot_be_set_refuse_the_whole_reset() -> None:
+    scene = a_run_with_two_tasks()
+    before = encode_core(scene.run, 1 << 20)
+    options = WorkflowExecutionOptions()
+    options.priority.priority_key = -3
+
+    with pytest.raises(InvalidArgument):
+        reset(scene, 4, options=[(options, ["priority"])])
+
+    assert encode_core(scene.run, 1 << 20) == before
+    assert len(scene.execution.runs) == 1
 
 
 # ---- what was pending

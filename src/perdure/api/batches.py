@@ -22,7 +22,6 @@ from perdure.api.answers import committed
 from perdure.api.call import PENDING, Call, Pending, Reply
 from perdure.api.checks import check_run_id, longer_than
 from perdure.api.lists import page
-from perdure.api.resets import check_post_reset
 from perdure.engine.activity_options import mask_paths
 from perdure.engine.batches.jobs import (
     DEFAULT_PER_SECOND,
@@ -37,8 +36,10 @@ from perdure.engine.batches.jobs import (
 from perdure.engine.execution import BATCH
 from perdure.engine.reapplying import exclusions
 from perdure.engine.record import Record
+from perdure.engine.resetting import post_reset_options
 from perdure.engine.times import set_timestamp, valid_duration
 from perdure.engine.turn import Shared
+from perdure.engine.workflow_options import option_paths
 from perdure.enums import BatchOperationType, ExecutionType, ResetType
 from perdure.errors import InvalidArgument, NotFound, ResourceExhausted
 from perdure.runtime.lookups import batch_query
@@ -70,6 +71,7 @@ _OFFERED: Final = frozenset(
         "cancellation_operation",
         "deletion_operation",
         "reset_operation",
+        "update_workflow_options_operation",
         "unpause_activities_operation",
         "reset_activities_operation",
         "update_activity_options_operation",
@@ -196,6 +198,12 @@ def _check(request: StartBatchOperationRequest) -> None:
             raise InvalidArgument("must provide signal name")
     elif name == "reset_operation":
         _check_reset(operation)
+    elif name == "update_workflow_options_operation":
+        if not operation.HasField("workflow_execution_options"):
+            raise InvalidArgument("must provide UpdateOptions")
+        if not operation.HasField("update_mask"):
+            raise InvalidArgument("must provide UpdateMask")
+        option_paths(operation.update_mask.paths)
     elif name == "update_activity_options_operation":
         _check_update(operation)
     if name in ("unpause_activities_operation", "reset_activities_operation"):
@@ -204,7 +212,7 @@ def _check(request: StartBatchOperationRequest) -> None:
 
 
 def _check_reset(operation: Any) -> None:
-    check_post_reset(operation.post_reset_operations)
+    post_reset_options(operation.post_reset_operations)
     if operation.HasField("options"):
         options = operation.options
         if options.WhichOneof("target") is None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from temporalio.api.workflow.v1 import PostResetOperation
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest, ResetWorkflowExecutionResponse
 
 from perdure.api.call import PENDING, Call, Pending, Reply
 from perdure.api.checks import check_execution, longer_than
 from perdure.engine.limits import Limits
 from perdure.engine.reapplying import exclusions
-from perdure.engine.resetting import Reset, reset_workflow
+from perdure.engine.resetting import Reset, post_reset_options, reset_workflow
 from perdure.engine.state import Run
 from perdure.engine.turn import Shared
 from perdure.errors import InvalidArgument
@@ -49,18 +47,11 @@ def validated_reset(request: ResetWorkflowExecutionRequest, limits: Limits) -> R
         raise InvalidArgument("RequestId is not set on request.")
     if longer_than(request.request_id, limits.id_length):
         raise InvalidArgument("RequestId length exceeds limit.")
-    check_post_reset(request.post_reset_operations)
     return Reset(
         finish_event_id=request.workflow_task_finish_event_id,
         request_id=request.request_id,
         reason=request.reason,
         excluded=exclusions(request.reset_reapply_type, request.reset_reapply_exclude_types),
+        options=post_reset_options(request.post_reset_operations),
+        identity=request.identity,
     )
-
-
-def check_post_reset(operations: Iterable[PostResetOperation]) -> None:
-    for operation in operations:
-        name = operation.WhichOneof("variant")
-        wanted = "".join(word.capitalize() for word in (name or "").split("_"))
-        kind = f"*workflow.PostResetOperation_{wanted}_" if name else "<nil>"
-        raise InvalidArgument(f"unsupported post reset operation: {kind}")

@@ -7,11 +7,12 @@ decided (`NeedsReading`), so that a refused reset has changed nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from temporalio.api.history.v1 import History
+from temporalio.api.workflow.v1 import PostResetOperation, WorkflowExecutionOptions
 
 from perdure.engine import reapplying, watching
 from perdure.engine.children import tell_children
@@ -23,6 +24,7 @@ from perdure.engine.rebuilding import Later, Rebuilding
 from perdure.engine.state import ACTIVITY, RUNNING, Run
 from perdure.engine.turn import NeedsReading, NeedsRun, OfferActivityTask, Shared, Turn
 from perdure.engine.waking import RUN_ORDER
+from perdure.engine.workflow_options import merged_options, option_paths, update_workflow_options
 from perdure.engine.workflow_tasks import schedule_workflow_task
 from perdure.enums import EventType, WorkflowExecutionStatus, WorkflowTaskFailedCause
 from perdure.errors import InvalidArgument, NotFound
@@ -75,15 +77,36 @@ _COMMANDS: Final = frozenset(
 class Reset:
     """`finish_event_id` is the event that ended (or would end) the workflow task to cut at: events before it are kept.
 
-    `excluded` are numbers of enums.ResetReapplyExcludeType. `afterwards` writes what was asked for once all is carried
-    over (post-reset operations).
+    `excluded` are numbers of enums.ResetReapplyExcludeType. `options` are set when all is carried over (post-reset
+    operations): the options and the paths that count.
     """
 
     finish_event_id: int
     request_id: str
     reason: str = ""
     excluded: frozenset[int] = frozenset()
-    afterwards: Callable[[Turn], None] | None = None
+    options: Sequence[tuple[WorkflowExecutionOptions, Sequence[str]]] = ()
+    identity: str = ""
+    """Of who sets them."""
+
+
+def post_reset_options(
+    operations: Iterable[PostResetOperation],
+) -> list[tuple[WorkflowExecutionOptions, Sequence[str]]]:
+    """The options to set, of operations that say nothing else. Raises InvalidArgument for those that do."""
+    wanted: list[tuple[WorkflowExecutionOptions, Sequence[str]]] = []
+    for operation in operations:
+        name = operation.WhichOneof("variant")
+        if name != "update_workflow_options":
+            kind = "*workflow.PostResetOperation_SignalWorkflow_" if name else "<nil>"
+            raise InvalidArgument(f"unsupported post reset operation: {kind}")
+        update = operation.update_workflow_options
+        if not update.HasField("update_mask"):
+            raise InvalidArgument("UpdateMask is required")
+        if not update.HasField("workflow_execution_options"):
+            raise InvalidArgument("WorkflowExecutionOptions is required")
+        wanted.append((update.workflow_execution_options, option_paths(update.update_mask.paths)))
+    return wanted
 
 
 def reset_workflow(shared: Shared, base: Run, reset: Reset) -> str:
@@ -97,6 +120,8 @@ def reset_workflow(shared: Shared, base: Run, reset: Reset) -> str:
         raise InvalidArgument("Workflow task finish ID must be > 1 && <= workflow last event ID.")
     rebuilding = _read_base(shared, base, cut)
     _check_point(rebuilding)
+    for options, paths in reset.options:
+        merged_options(Turn(shared, rebuilding.run), options, paths)
     later, chain = _read_chain(shared, base, rebuilding)
 
     new_run_id = rebuilding.run.run_id
@@ -196,8 +221,8 @@ def _continue(shared: Shared, base: Run, rebuilding: Rebuilding, later: list[byt
     turn = Turn(shared, run)
     _fail_task(turn, base, reset)
     reapplying.reapply(turn, later, reset.excluded)
-    if reset.afterwards is not None:
-        reset.afterwards(turn)
+    for options, paths in reset.options:
+        update_workflow_options(turn, options, paths, identity=reset.identity)
     _dispatch_activities(turn)
     _send_again(turn, rebuilding)
     schedule_workflow_task(turn)

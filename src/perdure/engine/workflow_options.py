@@ -54,6 +54,24 @@ def update_workflow_options(
     run = turn.run
     if not run.running:
         raise NotFound("workflow execution already completed")
+    override, priority = merged_options(turn, options, paths)
+    new_override = override.SerializeToString(deterministic=True)
+    new_priority = priority.SerializeToString(deterministic=True)
+    if new_override != run.versioning_override or new_priority != run.priority:
+        _record(turn, override if new_override else None, priority if new_priority != run.priority else None, identity)
+    merged = WorkflowExecutionOptions()
+    if new_override:
+        merged.versioning_override.CopyFrom(override)
+    if new_priority:
+        merged.priority.CopyFrom(priority)
+    return merged
+
+
+def merged_options(
+    turn: Turn, options: WorkflowExecutionOptions, paths: Sequence[str]
+) -> tuple[VersioningOverride, Priority]:
+    """What the options would be. Writes nothing; raises as `update_workflow_options` does."""
+    run = turn.run
     override = VersioningOverride.FromString(run.versioning_override)
     priority = Priority.FromString(run.priority)
     for path in paths:
@@ -68,16 +86,7 @@ def update_workflow_options(
         else:
             priority.CopyFrom(options.priority)
     validate_priority(priority)
-    new_override = override.SerializeToString(deterministic=True)
-    new_priority = priority.SerializeToString(deterministic=True)
-    if new_override != run.versioning_override or new_priority != run.priority:
-        _record(turn, override if new_override else None, priority if new_priority != run.priority else None, identity)
-    merged = WorkflowExecutionOptions()
-    if new_override:
-        merged.versioning_override.CopyFrom(override)
-    if new_priority:
-        merged.priority.CopyFrom(priority)
-    return merged
+    return override, priority
 
 
 def _check_override(turn: Turn, override: VersioningOverride) -> None:

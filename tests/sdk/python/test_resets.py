@@ -188,3 +188,42 @@ async def test_a_child_that_runs_on_reports_to_the_run_its_parent_was_reset_to(c
     closed = await event_of(handle, EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED)
     assert closed.workflow_execution.workflow_id == base.id + "-child"
     await replay([Parent], handle)
+
+
+@workflow.defn
+class Account:
+    def __init__(self) -> None:
+        self.balance = 0
+        self.closed = False
+
+    @workflow.update
+    async def add(self, amount: int) -> int:
+        await workflow.sleep(0.001)
+        self.balance += amount
+        return self.balance
+
+    @workflow.signal
+    def close(self) -> None:
+        self.closed = True
+
+    @workflow.run
+    async def run(self) -> int:
+        await workflow.wait_condition(lambda: self.closed)
+        return self.balance
+
+
+async def test_updates_after_the_point_are_carried_out_again_and_answer_by_their_ids(client: Client) -> None:
+    async with working(client, [Account]) as queue:
+        base = await client.start_workflow(Account.run, id=unique("account"), task_queue=queue)
+        await until(base, COMPLETED)
+        assert await base.execute_update(Account.add, 3, id="first") == 3
+        assert await base.execute_update(Account.add, 4, id="second") == 7
+
+        handle = await reset(client, base)
+
+        assert await handle.execute_update(Account.add, 3, id="first") in (3, 7)
+        assert await handle.execute_update(Account.add, 4, id="second") == 7
+        await handle.signal(Account.close)
+        assert await handle.result() == 7
+    assert (await kinds(handle)).count("WorkflowExecutionUpdateAdmitted") == 2
+    await replay([Account], base, handle)

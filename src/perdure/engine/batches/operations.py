@@ -14,11 +14,12 @@ from perdure.engine.closing import HISTORY_SERVICE, terminate
 from perdure.engine.finishing import finish
 from perdure.engine.messages import AGAIN, DONE, FAILED, BatchOperation, BatchResult
 from perdure.engine.reapplying import exclusions
-from perdure.engine.resetting import Reset, reset_workflow
+from perdure.engine.resetting import Reset, post_reset_options, reset_workflow
 from perdure.engine.signals import request_cancel, signal_workflow
 from perdure.engine.state import Run
 from perdure.engine.times import valid_duration
 from perdure.engine.turn import Forget, Send, Shared, Turn
+from perdure.engine.workflow_options import option_paths, update_workflow_options
 from perdure.errors import NotFound, PerdureError, ResourceExhausted
 
 BATCHER: Final = "1@perdure@batcher"
@@ -100,7 +101,11 @@ def _reset(shared: Shared, run: Run, request: StartBatchOperationRequest, messag
         excluded = exclusions(options.reset_reapply_type, options.reset_reapply_exclude_types)
     else:
         excluded = exclusions(operation.reset_reapply_type, ())
-    reset_workflow(shared, base, Reset(finish_event_id, _request_id(message), request.reason, excluded))
+    after = post_reset_options(operation.post_reset_operations)
+    wanted = Reset(
+        finish_event_id, _request_id(message), request.reason, excluded, after, operation.identity or BATCHER
+    )
+    reset_workflow(shared, base, wanted)
 
 
 def _target(operation: Any) -> Target:
@@ -128,6 +133,12 @@ def _reset_activities(turn: Turn, operation: Any, reason: str, message: BatchOpe
     )
 
 
+def _update_workflow_options(turn: Turn, operation: Any, reason: str, message: BatchOperation) -> None:
+    paths = option_paths(operation.update_mask.paths)
+    identity = operation.identity or BATCHER
+    update_workflow_options(turn, operation.workflow_execution_options, paths, identity=identity)
+
+
 def _update_activity_options(turn: Turn, operation: Any, reason: str, message: BatchOperation) -> None:
     if operation.restore_original:
         restore_options(turn, _target(operation))
@@ -141,6 +152,7 @@ _OPERATIONS: Final[dict[str, Callable[[Turn, Any, str, BatchOperation], None]]] 
     "cancellation_operation": _cancel,
     "signal_operation": _signal,
     "deletion_operation": _delete,
+    "update_workflow_options_operation": _update_workflow_options,
     "unpause_activities_operation": _unpause_activities,
     "reset_activities_operation": _reset_activities,
     "update_activity_options_operation": _update_activity_options,
