@@ -110,8 +110,10 @@ class Rebuilding(Later):
             self.before = kept[-1].event_type
         if last_event_id < self.cut:
             self.inherited_event_id = last_event_id
+            self.run.history_size += len(blob)
         elif kept:
             self.rest = [frame(event) for event in kept]
+            self.run.history_size += sum(map(len, self.rest))
         if first_event_id <= self.cut <= last_event_id:
             self.at = events[self.cut - first_event_id].event_type
         self._take(events[len(kept) :])
@@ -121,7 +123,6 @@ class Rebuilding(Later):
         run = self.run
         apply_event(run, event)
         run.next_event_id = event.event_id + 1
-        run.history_size += len(frame(event))
         kind = int(event.event_type)
         if kind == _TASK_COMPLETED:
             self._note_worker(event)

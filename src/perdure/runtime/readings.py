@@ -1,7 +1,7 @@
 """What a decision needs that is more than a few events: another run of its execution, or a whole history.
 
-A history goes through the reading page by page, with a turn of the event loop between pages: fifty thousand events hold
-up nobody but their own execution, whose inputs wait meanwhile.
+A history goes through the reading page by page, with a rest between pages: fifty thousand events hold up nobody but
+their own execution, whose inputs wait meanwhile.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from perdure.storage.store import HistoryBatch, StoreFailed
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
 
-PAGE_BYTES = 64 * 1024
+PAGE_BYTES = 8 * 1024
+REST_SECONDS = 0.001
+"""Between pages, for all others: a page is a few hundred small events, which take some two milliseconds."""
 
 
 def fetch(runtime: Runtime, loaded: Loaded, item: Entry, needs: NeedsRun | NeedsReading) -> None:
@@ -93,6 +95,6 @@ def _read(runtime: Runtime, loaded: Loaded, item: Entry, needs: NeedsReading) ->
         elif reading.next_event_id == before:
             _give_up(runtime, loaded, item, Unavailable(f"event {before} of run {run.run_id} is not in the store"))
         else:
-            asyncio.get_running_loop().call_soon(page)
+            asyncio.get_running_loop().call_later(REST_SECONDS, page)
 
     page()
