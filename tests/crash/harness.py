@@ -23,6 +23,7 @@ from tests.crash.workflows import QUEUE, WORKFLOWS, double
 from tests.support.server_process import ServerProcess, dev_server_command, free_port
 
 CRASHING_SERVER = Path(__file__).parents[1] / "support" / "crashing_server.py"
+POINTS_OF_A_COMMIT = ("decided", "sealed", "before_commit", "after_commit", "before_delivery")
 ACTORS = 8
 HANDS = 2
 DEATH_WITHIN = 20.0

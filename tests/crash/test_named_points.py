@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
-from tests.crash.harness import KillAt, endure
+from tests.crash.harness import POINTS_OF_A_COMMIT, KillAt, endure
 
-POINTS = ("decided", "sealed", "before_commit", "after_commit", "before_delivery")
+POINTS = POINTS_OF_A_COMMIT
 
 
 @pytest.mark.timeout(240)

@@ -104,8 +104,7 @@ class BatchHandlers:
         await committed(runtime)
         running = parse("ExecutionStatus = 'Running'", {}, BATCH_JOBS)
         counted = await runtime.store.count_executions(namespace.id, running)
-        if sum(number for _, number in counted) >= runtime.limits.batch_jobs:
-            raise ResourceExhausted("Max concurrent batch operations is reached", _CONCURRENT_LIMIT)
+        full = sum(number for _, number in counted) >= runtime.limits.batch_jobs
         job = Job(
             operation=_operation(request),
             operation_type=operation_type,
@@ -116,6 +115,8 @@ class BatchHandlers:
         )
 
         def start(shared: Shared, current: Record | None) -> Reply:
+            if current is None and full:  # who asks for the same job again hears that it is there
+                raise ResourceExhausted("Max concurrent batch operations is reached", _CONCURRENT_LIMIT)
             start_job(shared, current, job.replace(), targets)
             return StartBatchOperationResponse()
 
