@@ -50,6 +50,7 @@ async def test_a_namespace_tells_its_limits_and_only_what_it_can_do(api: Api) ->
     assert {field.name for field, _ in info.capabilities.ListFields()} == {
         "async_update",
         "eager_workflow_start",
+        "poller_autoscaling",
         "reported_problems_search_attribute",
         "sync_update",
         "worker_heartbeats",

@@ -192,6 +192,7 @@ class NamespaceHandlers:
         can.reported_problems_search_attribute = True
         can.worker_heartbeats = True
         can.worker_poll_complete_on_shutdown = True
+        can.poller_autoscaling = True
         can.workflow_pause = self._runtime.config.dynamic.bool(PAUSE_ENABLED, False)
         info.limits.blob_size_limit_error = limits.blob_size
         info.limits.memo_size_limit_error = limits.memo_size

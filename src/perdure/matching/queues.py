@@ -55,6 +55,7 @@ from perdure.matching.backlog import BEGINNING, Backlog
 from perdure.matching.fairness import Passes
 from perdure.matching.pace import BY_SYSTEM, SYSTEM_RATE, UNSET, Pace, QueueSettings, rate_of
 from perdure.matching.rates import Flow
+from perdure.matching.scaling import GROWTH, IDLE_SECONDS, LOOK_SECONDS, OLD_MICROSECONDS, Advice
 from perdure.matching.tasks import (
     ANSWERED,
     CANCELLED,
@@ -82,6 +83,7 @@ class Queue:
     """One queue's line of parked pollers and backlog of tasks."""
 
     __slots__ = (
+        "advice",
         "backlog",
         "flows",
         "history",
@@ -105,6 +107,7 @@ class Queue:
         self.settings = UNSET
         self.worker_rate: float | None = None  # of the latest poll that brought one
         self.pace: Pace | None = None
+        self.advice: Advice | None = None
 
     def flow(self, priority: int, now: float) -> Flow:
         flow = self.flows.get(priority)
@@ -467,6 +470,36 @@ class Matching:
         found = self._queues.get(queue)
         numbers = [] if found is None else [task.task_no for task in found.backlog]
         return min(numbers, default=1) - 1, max(numbers, default=0)
+
+    def advise(self, poller: Poller, from_backlog: bool, now: float, time: int) -> int:
+        """How many pollers more (1) or fewer (-1) the worker of `poller`, about to be answered, should have; 0: no
+        advice. `time` is that of tasks, in microseconds."""
+        queue = self._queues.get(poller.queue)
+        if queue is None:
+            return 0
+        if not from_backlog and now - poller.since >= IDLE_SECONDS:
+            more = -1
+        elif queue.pace is not None and queue.pace.ready_at(now) > now:
+            return 0
+        else:
+            oldest = queue.backlog.oldest_created() if queue.backlog.waiting else None
+            if not (oldest is not None and time - oldest > OLD_MICROSECONDS) and not self._grows(queue, now):
+                return 0
+            more = 1
+        if queue.advice is None:
+            queue.advice = Advice(now)
+        return more if queue.advice.may(len(queue.history), now) else 0
+
+    def _grows(self, queue: Queue, now: float) -> bool:
+        advice = queue.advice
+        if advice is None:
+            advice = queue.advice = Advice(now)
+        if now - advice.looked >= LOOK_SECONDS:
+            advice.looked = now
+            added = sum(flow.added.rate(now) for flow in queue.flows.values())
+            dispatched = sum(flow.dispatched.rate(now) for flow in queue.flows.values())
+            advice.growing = dispatched > 0.0 and added / dispatched > GROWTH
+        return advice.growing
 
     def stats(self, queue: QueueKey, now: float) -> QueueStats:
         found = self._queues.get(queue)

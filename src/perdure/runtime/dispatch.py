@@ -43,6 +43,21 @@ _EMPTY_WORKFLOW_TASK = PollWorkflowTaskQueueResponse()
 _EMPTY_ACTIVITY_TASK = PollActivityTaskQueueResponse()
 
 
+def _advice(response: PollWorkflowTaskQueueResponse | PollActivityTaskQueueResponse, more: int) -> bytes:
+    response.poller_scaling_decision.poll_request_delta_suggestion = more
+    return response.SerializeToString()
+
+
+_ADVICE = {
+    (kind, more): _advice(response(), more)
+    for kind, response in (
+        (WORKFLOW_QUEUE, PollWorkflowTaskQueueResponse),
+        (ACTIVITY_QUEUE, PollActivityTaskQueueResponse),
+    )
+    for more in (-1, 1)
+}
+
+
 class Lost:
     """Marks a task that was started for a poll that had gone: it is issued again rather than started."""
 
@@ -451,16 +466,28 @@ class Dispatch:
         except Unavailable as error:  # its start-to-close timeout brings the task back
             self.fail(item.poller, error)
 
-    def deliver(self, item: StartTask, answer: Reply) -> None:
+    def deliver(self, item: StartTask, answer: bytes) -> None:
         now = self._runtime.monotonic.now()
         poller = item.poller
-        if poller.waiter.call.finish(answer):
+        if poller.waiter.call.finish(self.with_hints(answer, poller, item.stored, now)):
             poller.waiter.over()
             self._matching.confirm(poller, now)
             return
         self._matching.cancel(poller, now)
         self._matching.release(poller, now)
         self._issue_again(item)
+
+    def with_hints(self, answer: bytes, poller: ParkedPoller, from_backlog: bool, now: float) -> bytes:
+        """An answer with a task in it, and what it tells the worker of its queue: how much waits, and whether another
+        number of pollers would do better. (Serialised messages one after the other are the merge of them.)"""
+        more = self._matching.advise(poller, from_backlog, now, self._runtime.time.now())
+        if more:
+            answer += _ADVICE[poller.queue[2], more]
+        if poller.queue[2] == WORKFLOW_QUEUE and (waiting := self._matching.backlog_count(poller.queue)):
+            hint = PollWorkflowTaskQueueResponse()
+            hint.backlog_count_hint = waiting
+            answer += hint.SerializeToString()
+        return answer
 
     def fail(self, poller: ParkedPoller, error: PerdureError) -> None:
         """Answer a reserved poller's poll with an error."""

@@ -227,7 +227,11 @@ class Queries:
                 now = runtime.monotonic.now()
                 if item.done:
                     runtime.dispatch.next_for(poller)
-                elif poller.waiter.call.finish(self._answer(item, run, blob, last, task.queue, sticky)):
+                elif poller.waiter.call.finish(
+                    runtime.dispatch.with_hints(
+                        self._answer(item, run, blob, last, task.queue, sticky), poller, False, now
+                    )
+                ):
                     poller.waiter.over()
                     runtime.matching.confirm(poller, now)
                 else:  # that poll went away: ask the next
