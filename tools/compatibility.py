@@ -45,6 +45,21 @@ PARTLY: Mapping[str, str] = {
     "RegisterNamespace": "no archival, no global namespaces",
     "UpdateNamespace": "no archival, no replication; search attributes are changed by the operator service alone",
     "ListClusters": "there is one, this server",
+    "UpdateWorkflowExecution": "no completion callbacks",
+    "ExecuteMultiOperation": "as StartWorkflowExecution and UpdateWorkflowExecution",
+    "UpdateWorkflowExecutionOptions": "workflows cannot be pinned to a version, as deployments are not served",
+    "PauseWorkflowExecution": "when frontend.WorkflowPauseEnabled is true, as in the reference server",
+    "UnpauseWorkflowExecution": "as PauseWorkflowExecution",
+    "StartBatchOperation": "no operations on standalone activities",
+    **dict.fromkeys(
+        (
+            "PauseActivityExecution",
+            "UnpauseActivityExecution",
+            "ResetActivityExecution",
+            "UpdateActivityExecutionOptions",
+        ),
+        "of activities in workflows alone; refused for others, as the reference server does by default",
+    ),
 }
 """What an RPC that is served does not do, or a deliberate difference."""
 
@@ -59,6 +74,14 @@ WHY_NOT: Mapping[str, str] = {
     r"PollWorkflowExecutionTimeSkipping": "time skipping of single workflows: the whole server skips instead",
 }
 """Why RPCs whose name matches are not there. What matches none is on its way."""
+
+NOT_WRITTEN: Mapping[str, str] = {
+    "EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_REJECTED": "the reference server keeps rejections out of history too",
+    "EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED_EXTERNALLY": "the reference server does not write it either",
+    "EVENT_TYPE_ACTIVITY_PROPERTIES_MODIFIED_EXTERNALLY": "the reference server does not write it either",
+    "EVENT_TYPE_WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED": "the whole server skips instead",
+}
+"""Why an event is not written."""
 
 ON_ITS_WAY = "not there yet"
 
@@ -159,10 +182,11 @@ def _lines() -> Iterator[str]:
     yield from ("", "## Commands of workflows", "", "| command | |", "|---|---|")
     for name, number in CommandType.items()[1:]:
         yield f"| {_title(name)} | {'done' if number in SERVED_COMMANDS else 'no'} |"
-    yield from ("", "## Events", "", "Which event types the engine writes.", "", "| event | |", "|---|---|")
+    yield from ("", "## Events", "", "Which event types the engine writes.", "", "| event | | |", "|---|---|---|")
     written = events_written()
     for name, _ in EventType.items()[1:]:
-        yield f"| {_title(name)} | {'done' if name in written else 'no'} |"
+        why = NOT_WRITTEN.get(name, "Nexus" if "NEXUS" in name else ON_ITS_WAY)
+        yield f"| {_title(name)} | {'done |' if name in written else f'no | {why}'} |"
     yield from ("", "## Capabilities", "", "What clients are told the server can do.")
     for rpc, claims in asyncio.run(capabilities()).items():
         yield from ("", f"| {rpc} | |", "|---|---|")

@@ -157,10 +157,13 @@ async def workflows_can_be_paused(api: Api) -> bool:
 
 
 async def a_backlog_asks_for_more_pollers(api: Api) -> bool:
-    for number in range(20):
-        await api.start(f"order-{number}")
-    tasks = [await api.poll() for _ in range(20)]
-    return any(task.HasField("poller_scaling_decision") for task in tasks)
+    """Two come for each that goes, so what waits gets older, until that is too old."""
+    for number in range(500):
+        await api.start(f"order-{2 * number}")
+        await api.start(f"order-{2 * number + 1}")
+        if (await api.poll()).HasField("poller_scaling_decision"):
+            return True
+    return False
 
 
 async def polls_of_a_worker_end_with_it(api: Api) -> bool:
