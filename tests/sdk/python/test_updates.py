@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from temporalio import activity, workflow
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
@@ -314,6 +316,34 @@ async def test_a_rejected_update_leaves_the_workflow_that_it_started(client: Cli
             await client.execute_update_with_start_workflow(Basket.add, "", start_workflow_operation=operation)
         basket = await operation.workflow_handle()
         assert await basket.execute_update(Basket.add, "apple") == 1
+
+
+# ---- after a reset
+async def test_updates_after_the_point_of_a_reset_are_carried_out_anew(client: Client) -> None:
+    async with working(client, [Basket], [price]) as queue:
+        basket = await started(client, queue)
+        await until(basket, EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
+        assert await basket.execute_update(Basket.add, "apple", id="first") == 1
+        assert await basket.execute_update(Basket.add_priced, "pear", id="second") == 4
+
+        reply = await client.workflow_service.reset_workflow_execution(
+            ResetWorkflowExecutionRequest(
+                namespace="default",
+                workflow_execution=WorkflowExecution(workflow_id=basket.id),
+                workflow_task_finish_event_id=4,
+                request_id=unique("reset"),
+            )
+        )
+        again: WorkflowHandle[Basket, list[str]] = client.get_workflow_handle_for(
+            Basket.run, basket.id, run_id=reply.run_id
+        )
+        second: WorkflowUpdateHandle[int] = again.get_update_handle("second")
+
+        assert await second.result() == 4
+        assert (await kinds(again)).count("WorkflowExecutionUpdateAdmitted") == 2
+        await again.signal(Basket.finish)
+        assert await again.result() == ["apple", "pear"]
+        await replay([Basket], again)
 
 
 # ---- the server ends meanwhile
