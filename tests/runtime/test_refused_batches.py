@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import temporalio.api.operatorservice.v1 as ops
 import temporalio.api.workflowservice.v1 as ws
+from temporalio.api.command.v1 import Command
+from temporalio.api.enums.v1 import CommandType
 
 from perdure.errors import NotFound, Unavailable
 from perdure.storage.store import StoreFailed
@@ -192,3 +194,40 @@ async def test_how_far_time_has_skipped_is_written_with_the_next_batch_when_its_
 
     await world.start_workflow()
     assert world.runtime.store.load_meta()["time_offset"] == b"1000"
+
+
+async def test_a_message_that_waits_for_its_receiver_is_lost_with_the_batch_of_its_row(world: World) -> None:
+    """Its sender's turn is decided again and sends another one; both were delivered once."""
+    await world.start_workflow("receiver")
+    await world.step()
+    await world.start_workflow("sender")
+    poll = world.poll()
+    await world.settle()
+    executions = world.runtime.executions
+    for loaded in executions.all():
+        if loaded.key[2] == "receiver":
+            executions.forget(loaded)
+            loaded.dead = True
+    read, waiting = world.store.load_execution, []
+    world.store.load_execution = lambda *arguments: waiting.append(arguments)
+    world.store.refusals = 1
+    world.complete(poll.reply, signal_external("receiver"))
+    await world.settle()
+    world.store.load_execution = read
+    for arguments in waiting:
+        read(*arguments)
+    await world.settle()
+
+    history = await world.ask(
+        ws.GetWorkflowExecutionHistoryRequest(namespace=NAMESPACE, execution=execution("receiver"))
+    )
+    assert [event.event_type for event in history.history.events].count(26) == 1  # ..._SIGNALED
+    assert not world.runtime.mail.on_way
+
+
+def signal_external(workflow_id: str) -> Command:
+    command = Command(command_type=CommandType.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION)
+    attributes = command.signal_external_workflow_execution_command_attributes
+    attributes.execution.workflow_id = workflow_id
+    attributes.signal_name = "s"
+    return command

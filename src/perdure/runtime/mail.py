@@ -19,6 +19,7 @@ from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Entr
 from perdure.storage.store import OutboxWrite
 
 if TYPE_CHECKING:
+    from perdure.runtime.executions import Key
     from perdure.runtime.runtime import Runtime
 
 PAGE = 500
@@ -28,7 +29,7 @@ class Delivery(Entry):
     """A message at its receiver. `message_no` 0: it has no row, it lives and dies with the batch of its sender's
     turn."""
 
-    __slots__ = ("message", "message_no", "row_batch_no")
+    __slots__ = ("lost", "message", "message_no", "row_batch_no")
 
     def __init__(self, runtime: Runtime, message: Message, message_no: int, row_batch_no: int) -> None:
         key = (message.to_namespace_id, message.TO, message.to_workflow_id)
@@ -36,13 +37,17 @@ class Delivery(Entry):
         self.message = message
         self.message_no = message_no
         self.row_batch_no = row_batch_no
+        self.lost = False
+        """The batch with its row was refused, and with it the sender's turn: decided again, that sends another one."""
 
     def decide(self, shared: Shared, run: Any) -> Outcome:
+        if self.lost:
+            return Outcome(PENDING)
         KINDS[self.key[1]].deliver(shared, run, self.message)
         return Outcome(PENDING)
 
     def decided(self) -> None:
-        if self.message_no and self.error is None:
+        if self.message_no and self.error is None and not self.lost:
             committer = self.runtime.committer
             committer.message_delivered(self.message_no)
             loaded = self.runtime.executions.peek(self.key)
@@ -55,8 +60,7 @@ class Delivery(Entry):
             self.give_up(self.error)
 
     def refused(self) -> None:
-        if not self.message_no or self.row_batch_no > self.runtime.committer.durable_no:
-            self.runtime.mail.on_way.discard(self.message_no)
+        if not self.message_no or self.lost:
             return  # the sender's turn was refused too: when it is decided again it sends again
         self.runtime.mail.on_way.add(self.message_no)
         if self.attempts >= ATTEMPTS:
@@ -80,6 +84,26 @@ class Delivery(Entry):
         runtime = self.runtime
         wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
         runtime.alarms.at(runtime.monotonic.now() + wait, lambda: runtime.enter(self))
+
+
+class _Row:
+    """Waits for the batch with a message's row. Its delivery may still wait for a read when that is refused."""
+
+    __slots__ = ("_delivery",)
+    key: Key | None = None
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+
+    def answer(self) -> None:
+        """The message will be delivered, whatever happens."""
+
+    def refused(self) -> None:
+        self._delivery.lost = True
+        self._delivery.runtime.mail.on_way.discard(self._delivery.message_no)
+
+    def give_up(self, error: PerdureError) -> None:
+        self.refused()
 
 
 class Mail:
@@ -117,4 +141,5 @@ class Mail:
                 messages.encode(message),
             )
         )
+        runtime.committer.follow(_Row(item), item.row_batch_no)
         runtime.enter(item)
