@@ -21,12 +21,12 @@ from perdure.engine.execution import WORKFLOW
 from perdure.engine.stale import Stale
 from perdure.engine.state import Run
 from perdure.engine.tokens import ACTIVITY_TASK, WORKFLOW_TASK, TaskToken, decode_token
-from perdure.engine.turn import OfferActivityTask, OfferWorkflowTask, Turn
+from perdure.engine.turn import OfferActivityTask, OfferWorkflowTask, Shared, Turn
 from perdure.errors import Internal, NotFound, PerdureError, Unavailable
 from perdure.matching import Poller as ParkedPoller
 from perdure.matching import QueueKey, StoppedWorkers, Task
 from perdure.runtime.alarms import Alarm
-from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Entry, Input, Outcome
+from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Entry, Input, Insistent, Outcome
 from perdure.runtime.queries import QueryTask
 from perdure.storage.store import TaskWrite
 
@@ -156,14 +156,16 @@ class StartTask(Entry):
         wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
         runtime.alarms.at(
             runtime.monotonic.now() + wait,
-            lambda: runtime.enter(Input(runtime, self.key, self.run_id, self._offer_again)),
+            lambda: runtime.enter(Insistent(runtime, self.key, self.run_id, self._offer_again, starts=True)),
         )
 
-    def _offer_again(self, turn: Turn) -> Pending:
+    def _offer_again(self, shared: Shared, run: Run | None) -> Pending:
+        if run is None:
+            return PENDING  # deleted meanwhile
         if self.task.queue[2] == WORKFLOW_QUEUE:
-            turn.effect(OfferWorkflowTask(turn.run))
+            shared.effects.append(OfferWorkflowTask(run))
         else:
-            turn.effect(OfferActivityTask(turn.run, self.task.scheduled_event_id))
+            shared.effects.append(OfferActivityTask(run, self.task.scheduled_event_id))
         return PENDING
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from perdure.call import Pending, Reply, Waiter
-from perdure.errors import PerdureError, Unavailable
+from perdure.errors import Internal, PerdureError, Unavailable
 
 if TYPE_CHECKING:
     from perdure.runtime.executions import Key
@@ -146,3 +146,16 @@ class Input(Entry):
     ) -> None:
         Entry.__init__(self, runtime, key, run_id, waiter, starts=starts)
         self.decide = decide
+
+
+class Insistent(Input):
+    """An input of our own that somebody depends on without waiting for it: when it cannot be decided now, it is tried
+    again later. `decide` must not refuse."""
+
+    __slots__ = ()
+
+    def give_up(self, error: PerdureError) -> None:
+        runtime = self.runtime
+        wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
+        self.attempts = 0
+        runtime.alarms.at(runtime.monotonic.now() + wait, lambda: runtime.enter(self))

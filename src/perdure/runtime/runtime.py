@@ -58,7 +58,7 @@ from perdure.runtime.committer import Committer
 from perdure.runtime.dispatch import ACTIVITY_QUEUE, WORKFLOW_QUEUE, Dispatch, StartTask
 from perdure.runtime.executions import Executions, Key, Loaded
 from perdure.runtime.histories import Histories
-from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Entry, Input, Outcome
+from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Entry, Input, Insistent, Outcome
 from perdure.runtime.lookups import Lookups
 from perdure.runtime.mail import Mail
 from perdure.runtime.namespaces import DAY, Namespace, Namespaces, decode_namespace
@@ -570,7 +570,7 @@ class Runtime:
                     self.skipper.sealed(loaded.key, stored)
             return PENDING
 
-        self.enter(Input(self, loaded.key, run_id, look, starts=True))
+        self.enter(Insistent(self, loaded.key, run_id, look, starts=True))
 
     def _wake(self, key: Key, run_id: str) -> None:
         self.enter(_Wake(self, key, run_id))
