@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.protocol.v1 import Message
 
 from perdure.errors import (
     AlreadyExists,
+    DeadlineExceeded,
     FailedPrecondition,
     InvalidArgument,
+    MultiOperationFailed,
     NotFound,
     PerdureError,
     QueryFailed,
@@ -24,6 +27,8 @@ from perdure.errors import (
     Unavailable,
 )
 from tests.api.client import NAMESPACE, QUEUE, execution, queue, values
+from tests.api.updating import ACCEPTED, COMPLETED, poll_request, update_request
+from tests.engine.updating import accept, place, reject, respond
 from tests.simulation.network import Lost
 from tests.simulation.plans import Told, decide, invent
 
@@ -110,10 +115,12 @@ class WorkflowWorker:
             failed.failure.message = "mischief"
             await self._call(failed)
             return
-        commands = decide(events)
+        said = self._say_of_updates(task, Told(events))
+        commands = [place(message) for message in said if not message.id.endswith("reject")] + decide(events)
         completed = ws.RespondWorkflowTaskCompletedRequest(
-            namespace=NAMESPACE, task_token=task.task_token, identity=self.name, commands=commands
+            namespace=NAMESPACE, task_token=task.task_token, identity=self.name, commands=commands, messages=said
         )
+        completed.capabilities.discard_speculative_workflow_task_with_events = self.chance.random() < 0.7
         for query_id in task.queries:
             completed.query_results[query_id].result_type = 1  # type: ignore[assignment] # ANSWERED
             completed.query_results[query_id].answer.CopyFrom(values("fine"))
@@ -128,6 +135,24 @@ class WorkflowWorker:
             assert again is None or reply is None, f"one workflow task was completed twice: {task.workflow_execution}"
         if reply is not None and reply.workflow_task.task_token:
             await self._answer(reply.workflow_task)
+
+    def _say_of_updates(self, task: Any, told: Told) -> list[Message]:
+        """Finish some of the updates under way; accept, reject or pass over those that come with the task."""
+        chance = self.chance
+        said = [
+            respond(update_id, f"{update_id} done")
+            for update_id in sorted(told.accepted - set(told.completed))
+            if chance.random() < 0.7
+        ]
+        for message in task.messages:
+            fate = chance.random()
+            if fate < 0.25:
+                said.append(reject(message))
+            elif fate < 0.95:
+                said.append(accept(message))
+                if fate > 0.6:
+                    said.append(respond(message.protocol_instance_id, f"{message.protocol_instance_id} done"))
+        return said
 
     async def _call(self, request: Any) -> Any:
         """The reply; None when the task is not ours any more, or nobody knows."""
@@ -230,8 +255,10 @@ class Client:
             self.follow,
             self.list,
             self.delete,
+            self.update,
+            self.update_with_start,
         )
-        act = self.chance.choices(acts, [12, 24, 6, 2, 2, 4, 4, 3, 3, 1])[0]
+        act = self.chance.choices(acts, [12, 24, 6, 2, 2, 4, 4, 3, 3, 1, 12, 4])[0]
         with suppress(NO):
             await act()
 
@@ -318,6 +345,56 @@ class Client:
         await self.insist(
             ws.DeleteWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution(workflow_id))
         )
+
+    def _update(self, workflow_id: str) -> ws.UpdateWorkflowExecutionRequest:
+        return update_request(self._uuid(), workflow_id=workflow_id, stage=self.chance.choice([ACCEPTED, COMPLETED]))
+
+    async def update(self) -> None:
+        request = self._update(self.some_id())
+        await self._follow_update(request.workflow_execution.workflow_id, await self._until_accepted(request))
+
+    async def update_with_start(self) -> None:
+        workflow_id = self.some_id()
+        policy = self.chance.choice([1, 2, 2, 3])
+        request = ws.ExecuteMultiOperationRequest(namespace=NAMESPACE)
+        start = request.operations.add().start_workflow
+        start.namespace = NAMESPACE
+        start.workflow_id = workflow_id
+        start.request_id = self._uuid()
+        start.workflow_id_conflict_policy = policy
+        self._fill(start)
+        request.operations.add().update_workflow.CopyFrom(self._update(workflow_id))
+        if policy == 3:
+            self.simulation.ledger.terminated.add(workflow_id)
+        try:
+            started, updated = (await self._until_accepted(request)).responses
+        except MultiOperationFailed:
+            return
+        self.simulation.check_started(workflow_id, started.start_workflow.run_id)
+        await self._follow_update(workflow_id, updated.update_workflow)
+
+    async def _until_accepted(self, request: Any) -> Any:
+        """As SDKs do: again until the update is accepted at least."""
+        for _ in range(20):
+            try:
+                reply = await self.insist(request, within=self.chance.choice([5.0, 30.0]))
+            except DeadlineExceeded:
+                continue
+            progress = reply.responses[1].update_workflow if hasattr(reply, "responses") else reply
+            if progress.stage >= ACCEPTED:
+                return reply
+        raise NotFound("nobody takes it")
+
+    async def _follow_update(self, workflow_id: str, progress: Any) -> None:
+        ref = progress.update_ref
+        run_id = ref.workflow_execution.run_id
+        poll = poll_request(ref.update_id, workflow_id=workflow_id, run_id=run_id, stage=COMPLETED)
+        for _ in range(self.chance.randint(1, 4)):
+            done = progress.stage == COMPLETED
+            self.simulation.check_updated(workflow_id, run_id, ref.update_id, progress.outcome if done else None)
+            if done:
+                return
+            progress = await self.insist(poll, within=30.0)
 
     async def describe(self) -> None:
         reply = await self.insist(

@@ -11,6 +11,8 @@ class Ledger:
     """(workflow ID, run ID) of acknowledged starts to the request ID."""
     signals: dict[str, list[str]] = field(default_factory=dict)
     """Workflow ID to payloads of acknowledged signals, in each sender's order: `sender/number`."""
+    updates: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    """(workflow ID, run ID) to the IDs of updates that were acknowledged as accepted, or completed."""
     attempted: set[str] = field(default_factory=set)
     """Payloads of all signals that were ever sent."""
     ran: dict[tuple[str, str, int, int], str] = field(default_factory=dict)

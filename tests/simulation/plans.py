@@ -64,6 +64,9 @@ class Told:
         self.cancels: set[int] = set()
         self.cancel_requested = False
         self.upserts = 0
+        self.accepted: set[str] = set()
+        self.completed: dict[str, str] = {}
+        """Updates that were accepted, and the results of those that are done."""
         self.workflow_id = self.run_id = ""
         initiated: dict[int, str] = {}
         for event in events:
@@ -86,6 +89,15 @@ class Told:
                 self._begin(attributes.control, event.event_id, initiated)
             elif name == "activity_task_cancel_requested":
                 self.cancels.add(attributes.scheduled_event_id)
+            elif name == "workflow_execution_update_accepted":
+                update_id = attributes.protocol_instance_id
+                assert update_id not in self.accepted, f"{self.workflow_id}: update {update_id} was accepted twice"
+                self.accepted.add(update_id)
+            elif name == "workflow_execution_update_completed":
+                update_id = attributes.meta.update_id
+                assert update_id in self.accepted, f"{self.workflow_id}: update {update_id} ended before it began"
+                assert update_id not in self.completed, f"{self.workflow_id}: update {update_id} ended twice"
+                self.completed[update_id] = json.loads(attributes.outcome.success.payloads[0].data)
             elif name == "upsert_workflow_search_attributes":
                 self.upserts += 1
             elif name == "timer_fired":

@@ -8,6 +8,7 @@ heals, all workflows must end, and every history is read and held against what w
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import traceback
 from typing import Any
@@ -16,6 +17,7 @@ import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import History, HistoryEvent
+from temporalio.api.update.v1 import Outcome
 
 from perdure.api.handlers import all_handlers
 from perdure.api.registry import build_methods
@@ -162,6 +164,7 @@ class Simulation:
         loop.set_exception_handler(lambda _, context: self.broken.append(context))
         await self.disk.store.open()
         await self.boot()
+        await self._keep_for_good()
         workers = [WorkflowWorker(self, f"worker-{n}", sticky=n > 0).work() for n in range(3)]
         workers += [ActivityWorker(self, f"activities-{n}").work() for n in range(3)]
         self._workers = [asyncio.ensure_future(work) for work in workers]
@@ -174,6 +177,12 @@ class Simulation:
         finally:
             for task in [*self._workers, *self._acting.values()]:
                 task.cancel()
+
+    async def _keep_for_good(self) -> None:
+        """Time jumps by more than a day's retention, and what was acknowledged is looked for in the end."""
+        request = ws.UpdateNamespaceRequest(namespace=NAMESPACE)
+        request.config.workflow_execution_retention_ttl.seconds = 10_000 * 86_400
+        await self._call(request)
 
     async def _step(self) -> None:
         chance = self.chance
@@ -295,6 +304,20 @@ class Simulation:
             run, events = self._stored(workflow_id, before)
         raise Broken(f"signal {note} to {workflow_id} was acknowledged and is not on the disk")
 
+    def check_updated(self, workflow_id: str, run_id: str, update_id: str, outcome: Outcome | None) -> None:
+        """An update was answered: without an outcome it is accepted; with the one that its worker gives, completed."""
+        if workflow_id in self.ledger.deleted:
+            return
+        told = Told(self._stored(workflow_id, run_id)[1])
+        if outcome is None and update_id not in told.accepted:
+            raise Broken(f"update {update_id} of {workflow_id} was acknowledged and is not on the disk")
+        if outcome is None or outcome.HasField("success"):
+            self.ledger.updates.setdefault((workflow_id, run_id), set()).add(update_id)
+        if outcome is not None and outcome.HasField("success"):
+            result = json.loads(outcome.success.payloads[0].data)
+            if told.completed.get(update_id) != result:
+                raise Broken(f"update {update_id} of {workflow_id} was answered {result}, the disk says otherwise")
+
     def check_seen(self, at: WorkflowExecution, status: int) -> None:
         if at.workflow_id in self.ledger.deleted:
             return
@@ -359,6 +382,9 @@ class Simulation:
             raise Broken(f"messages never arrived: {runtime.mail.on_way}")
         if runtime.skipper is not None and (runtime.skipper.owners.hard or runtime.skipper.owners.soft):
             raise Broken(f"owners that own nothing: {runtime.skipper.explain()}")
+        for loaded in runtime.executions.all():
+            if loaded.updates:
+                raise Broken(f"updates of {loaded.key[2]} are held for nobody: {list(loaded.updates)}")
         before = await self._read_all()
         await self._restart()
         after = await self._read_all()
@@ -393,6 +419,9 @@ class Simulation:
         last = events[-1]
         if last.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED and result_of(last) != told.signals:
             raise Broken(f"{where} completed with {result_of(last)} after {told.signals}")
+        for update_id in self.ledger.updates.get((workflow_id, run_id), ()):
+            if update_id not in told.accepted:
+                raise Broken(f"{where}: acknowledged update {update_id} is lost")
         results = {
             activity: event.activity_task_completed_event_attributes.result.payloads[0].data.decode().strip('"')
             for event in events
@@ -409,7 +438,8 @@ class Simulation:
     def _check_signals(self, histories: dict[tuple[str, str], list[HistoryEvent]]) -> None:
         found: dict[str, list[str]] = {}
         for (workflow_id, _), events in sorted(
-            histories.items(), key=lambda item: item[1][0].event_time.ToMicroseconds()
+            histories.items(),  # the clock may stand: of two that started at the same moment, one closed then
+            key=lambda item: (item[1][0].event_time.ToMicroseconds(), item[1][-1].event_time.ToMicroseconds()),
         ):
             found.setdefault(workflow_id, []).extend(Told(events).signals)
         for workflow_id, notes in self.ledger.signals.items():
