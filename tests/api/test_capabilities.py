@@ -18,7 +18,7 @@ from perdure import Server
 from perdure.api.handlers import HANDLERS
 from perdure.api.registry import served_rpcs
 from perdure.engine.commands import SERVED_COMMANDS
-from tests.api.client import NAMESPACE, Api, Refused, schedule_activity, start_request, start_timer, values
+from tests.api.client import NAMESPACE, QUEUE, Api, Refused, schedule_activity, start_request, start_timer, values
 
 Shows = Callable[[Api], Awaitable[bool]]
 """Does on a server what a capability stands for."""
@@ -179,6 +179,22 @@ async def polls_of_a_worker_end_with_it(api: Api) -> bool:
     return not waiting.result().task_token
 
 
+async def activities_start_later(api: Api) -> bool:
+    request = ws.StartActivityExecutionRequest(namespace=NAMESPACE, activity_id="charge", request_id="once")
+    request.activity_type.name = "Charge"
+    request.task_queue.name = QUEUE
+    request.start_to_close_timeout.seconds = 60
+    request.start_delay.seconds = 3600
+    try:
+        await api.StartActivityExecution(request)
+    except Refused as refused:
+        if refused.code != "UNIMPLEMENTED":
+            raise
+        return False
+    described = ws.DescribeActivityExecutionRequest(namespace=NAMESPACE, activity_id="charge")
+    return (await api.DescribeActivityExecution(described)).info.start_delay.seconds == 3600
+
+
 _UPDATES = rpcs("UpdateWorkflowExecution", "PollWorkflowExecutionUpdate")
 
 NAMESPACES: dict[str, bool | Shows] = {
@@ -205,7 +221,7 @@ NAMESPACES: dict[str, bool | Shows] = {
     "workflow_update_callbacks": NOT_BUILT,
     "poller_autoscaling_auto_enroll": NOT_BUILT,
     "workflow_task_completion_pagination": NOT_BUILT,
-    "standalone_activity_start_delay": NOT_BUILT,
+    "standalone_activity_start_delay": activities_start_later,
     "standalone_activity_batch_operations": NOT_BUILT,
     "standalone_activity_operator_commands": NOT_BUILT,
 }
