@@ -48,6 +48,13 @@ class WorkflowAlreadyStarted(AlreadyExists):
         self.first_execution_run_id = first_execution_run_id
 
 
+class ActivityAlreadyStarted(AlreadyExists):
+    def __init__(self, message: str, start_request_id: str, run_id: str) -> None:
+        super().__init__(message)
+        self.start_request_id = start_request_id
+        self.run_id = run_id
+
+
 class FailedPrecondition(PerdureError):
     """The state does not allow it now."""
 

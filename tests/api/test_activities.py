@@ -247,7 +247,7 @@ async def test_an_activity_beats_by_its_id(api: Api) -> None:
     ("fields", "code", "message"),
     [
         ({"activity_id": ""}, "INVALID_ARGUMENT", "ActivityId is not set on request."),
-        ({"workflow_id": ""}, "INVALID_ARGUMENT", "WorkflowId is not set on request."),
+        ({"workflow_id": ""}, "NOT_FOUND", "activity task not found"),  # a standalone one is meant
         ({"run_id": "yes"}, "INVALID_ARGUMENT", "Invalid RunId."),
         ({"workflow_id": "nobody"}, "NOT_FOUND", "workflow not found for ID: nobody"),
         (

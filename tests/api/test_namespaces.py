@@ -52,6 +52,8 @@ async def test_a_namespace_tells_its_limits_and_only_what_it_can_do(api: Api) ->
         "eager_workflow_start",
         "poller_autoscaling",
         "reported_problems_search_attribute",
+        "standalone_activities",
+        "standalone_activity_start_delay",
         "sync_update",
         "worker_heartbeats",
         "worker_poll_complete_on_shutdown",

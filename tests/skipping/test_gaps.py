@@ -58,7 +58,6 @@ class NotYet(str):
 
 
 OPERATOR_COMMANDS = NotYet("reset, pause and changes of options are not there yet")
-STANDALONE = NotYet("standalone activities are not there yet")
 VERSIONING = NotYet("worker versioning and deployments are not there yet")
 NEXUS = NotYet("Nexus is not there yet")
 
@@ -79,7 +78,7 @@ GAPS: dict[str, str] = {
     "GetClusterInfo, GetSearchAttributes, DescribeTaskQueue": "test_cluster_search_attributes_and_queues_are_described",
     "ListTaskQueuePartitions, UpdateTaskQueueConfig": NotYet("partitions and queue settings are not there yet"),
     "Pause/Unpause/ResetActivity, UpdateActivityOptions": "test_a_paused_activity_holds_no_time_and_goes_on_when_told",
-    "standalone activities": STANDALONE,
+    "standalone activities": "test_standalone.test_time_skips_what_standalone_activities_wait_for",
     "standalone Nexus operations": NEXUS,
     "batch operations": "test_a_batch_job_skips_from_one_handful_to_the_next",
     "build-ID compatibility, versioning rules, reachability": VERSIONING,

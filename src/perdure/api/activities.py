@@ -36,9 +36,9 @@ from perdure.api.checks import (
     check_task_queue,
     check_workflow_id,
 )
+from perdure.api.standalone_answers import answer_standalone, filled, standalone_enabled
 from perdure.api.workflow_tasks import worker_version
 from perdure.engine.activities import (
-    Heartbeat,
     cancel_activity,
     complete_activity,
     fail_activity,
@@ -94,9 +94,7 @@ class ActivityHandlers:
     # ---- by token
     def RecordActivityTaskHeartbeat(self, request: RecordActivityTaskHeartbeatRequest, call: Call) -> Reply | Pending:
         def beat(turn: Turn, token: TaskToken) -> Reply:
-            reply = RecordActivityTaskHeartbeatResponse()
-            _fill_heartbeat(reply, record_heartbeat(turn, token, request))
-            return reply
+            return filled(RecordActivityTaskHeartbeatResponse(), record_heartbeat(turn, token, request))
 
         return self._by_token(request, call, beat)
 
@@ -127,9 +125,8 @@ class ActivityHandlers:
         self, request: RecordActivityTaskHeartbeatByIdRequest, call: Call
     ) -> Reply | Pending:
         def beat(turn: Turn) -> Reply:
-            reply = RecordActivityTaskHeartbeatByIdResponse()
-            _fill_heartbeat(reply, record_heartbeat(turn, request.activity_id, request))
-            return reply
+            heartbeat = record_heartbeat(turn, request.activity_id, request)
+            return filled(RecordActivityTaskHeartbeatByIdResponse(), heartbeat)
 
         return self._by_id(request, call, beat)
 
@@ -166,6 +163,9 @@ class ActivityHandlers:
         runtime = self._runtime
         namespace, token = runtime.namespaces.of_task(request.task_token, request.namespace, ACTIVITY_TASK)
         check_identity(request.identity, runtime.limits)
+        if not token.scheduled_event_id:
+            answer_standalone(runtime, namespace, token.execution_id, token.run_id, token, request, call)
+            return PENDING
         runtime.decide(namespace, token.execution_id, token.run_id, lambda turn: decide(turn, token), call)
         return PENDING
 
@@ -174,16 +174,14 @@ class ActivityHandlers:
         namespace = runtime.namespaces.active(request.namespace)
         if not request.activity_id:
             raise InvalidArgument("ActivityId is not set on request.")
-        check_workflow_id(request.workflow_id)
         check_run_id(request.run_id)
         check_identity(request.identity, runtime.limits)
+        if not standalone_enabled(runtime):
+            check_workflow_id(request.workflow_id)
+        elif not request.workflow_id:
+            answer_standalone(
+                runtime, namespace, request.activity_id, request.run_id, request.activity_id, request, call
+            )
+            return PENDING
         runtime.decide(namespace, request.workflow_id, request.run_id, decide, call)
         return PENDING
-
-
-def _fill_heartbeat(
-    reply: RecordActivityTaskHeartbeatResponse | RecordActivityTaskHeartbeatByIdResponse, heartbeat: Heartbeat
-) -> None:
-    reply.cancel_requested = heartbeat.cancel_requested
-    reply.activity_paused = heartbeat.paused
-    reply.activity_reset = heartbeat.reset

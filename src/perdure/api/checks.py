@@ -17,7 +17,7 @@ RESERVED_QUEUE_PREFIX: Final = "/_sys/"
 
 MIN_POLL_SECONDS: Final = 2.0
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def check_execution(execution: WorkflowExecution, present: bool) -> None:
@@ -35,7 +35,7 @@ def check_workflow_id(workflow_id: str) -> None:
 
 def check_run_id(run_id: str) -> None:
     """Empty means the current run."""
-    if run_id and _UUID.fullmatch(run_id) is None:
+    if run_id and UUID.fullmatch(run_id) is None:
         raise InvalidArgument("Invalid RunId.")
 
 

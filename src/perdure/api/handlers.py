@@ -13,6 +13,7 @@ from perdure.api.operator import OperatorHandlers
 from perdure.api.queries import QueryHandlers
 from perdure.api.resets import ResetHandlers
 from perdure.api.schedules import ScheduleHandlers
+from perdure.api.standalone_activities import StandaloneActivityHandlers
 from perdure.api.system import SystemHandlers
 from perdure.api.task_queue_config import TaskQueueConfigHandlers
 from perdure.api.task_queues import TaskQueueHandlers
@@ -37,6 +38,7 @@ HANDLERS: Final = (
     WorkflowTaskHandlers,
     ActivityHandlers,
     ActivityOperationHandlers,
+    StandaloneActivityHandlers,
     QueryHandlers,
     ScheduleHandlers,
     ResetHandlers,

@@ -28,6 +28,8 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.api.answers import after_commit
 from perdure.api.call import PENDING, Call, Pending, Reply
 from perdure.api.checks import longer_than
+from perdure.api.standalone_activities import START_DELAY
+from perdure.api.standalone_answers import standalone_enabled
 from perdure.api.system import CLUSTER_NAME
 from perdure.api.workflow_operations import PAUSE_ENABLED
 from perdure.engine.times import set_duration, set_timestamp, valid_duration
@@ -193,6 +195,8 @@ class NamespaceHandlers:
         can.worker_heartbeats = True
         can.worker_poll_complete_on_shutdown = True
         can.poller_autoscaling = True
+        can.standalone_activities = standalone_enabled(self._runtime)
+        can.standalone_activity_start_delay = self._runtime.config.dynamic.bool(START_DELAY, True)
         can.workflow_pause = self._runtime.config.dynamic.bool(PAUSE_ENABLED, False)
         info.limits.blob_size_limit_error = limits.blob_size
         info.limits.memo_size_limit_error = limits.memo_size

@@ -112,6 +112,10 @@ _TABLE: Mapping[type[errors.PerdureError], tuple[Code, Detail | None]] = {
     errors.AlreadyExists: (Code.ALREADY_EXISTS, None),
     errors.NamespaceAlreadyExists: (Code.ALREADY_EXISTS, lambda _: details.NamespaceAlreadyExistsFailure()),
     errors.WorkflowAlreadyStarted: (Code.ALREADY_EXISTS, _already_started),
+    errors.ActivityAlreadyStarted: (
+        Code.ALREADY_EXISTS,
+        lambda e: details.ActivityExecutionAlreadyStartedFailure(start_request_id=e.start_request_id, run_id=e.run_id),
+    ),
     errors.FailedPrecondition: (Code.FAILED_PRECONDITION, None),
     errors.NamespaceInvalidState: (Code.FAILED_PRECONDITION, _invalid_state),
     errors.WorkflowNotReady: (Code.FAILED_PRECONDITION, lambda _: details.WorkflowNotReadyFailure()),

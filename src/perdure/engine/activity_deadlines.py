@@ -12,15 +12,16 @@ from perdure.engine.turn import Turn
 from perdure.enums import EventType
 
 _TIMED_OUT: Final = int(EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT)
-_DISPATCH: Final = 0
+DISPATCH: Final = 0
 _NOT_ENOUGH_TIME: Final = (
     "Not enough time to schedule next retry before activity ScheduleToClose timeout, giving up retrying"
 )
 
 
-def deadlines(run: Run, activity: Activity) -> list[tuple[int, int]]:
+def deadlines(activity: Activity, *, held: bool = False) -> list[tuple[int, int]]:
     """(due, what) of all that is armed; `what` is a TimeoutType, or 0 for the next attempt's dispatch. Ties go by that
-    number: an unstarted activity with schedule-to-close alone times out as schedule-to-start."""
+    number: an unstarted activity with schedule-to-close alone times out as schedule-to-start. `held`: its workflow is
+    paused, no attempt is given out."""
     if activity.paused:
         return []
     armed = []
@@ -33,8 +34,8 @@ def deadlines(run: Run, activity: Activity) -> list[tuple[int, int]]:
             alive = max(activity.started_at, activity.heartbeat_at)
             armed.append((alive + activity.heartbeat_timeout, failures.HEARTBEAT))
     else:
-        if not activity.offered and not run.paused:
-            armed.append((activity.attempt_scheduled_at, _DISPATCH))
+        if not activity.offered and not held:
+            armed.append((activity.attempt_scheduled_at, DISPATCH))
         if activity.schedule_to_start:
             armed.append((activity.attempt_scheduled_at + activity.schedule_to_start, failures.SCHEDULE_TO_START))
     return armed
@@ -42,19 +43,19 @@ def deadlines(run: Run, activity: Activity) -> list[tuple[int, int]]:
 
 def next_deadline(run: Run, activity: Activity) -> int:
     """Microseconds since 1970; 0 when nothing is armed."""
-    armed = deadlines(run, activity)
+    armed = deadlines(activity, held=run.paused)
     return min(armed)[0] if armed and run.running else 0
 
 
 def on_deadline(turn: Turn, activity: Activity) -> None:
     """Carry out the earliest thing that is due by now; nothing when none is."""
-    armed = deadlines(turn.run, activity)
+    armed = deadlines(activity, held=turn.run.paused)
     if not armed:
         return
     due, what = min(armed)
     if due > turn.now:
         return
-    if what == _DISPATCH:
+    if what == DISPATCH:
         dispatch(turn, activity)
     else:
         _time_out(turn, activity, what)

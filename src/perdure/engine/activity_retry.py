@@ -7,6 +7,7 @@ from temporalio.api.failure.v1 import Failure
 
 from perdure.engine import failures
 from perdure.engine.activities import arm
+from perdure.engine.limits import Limits
 from perdure.engine.state import ACTIVITY, Activity
 from perdure.engine.turn import OfferActivityTask, Turn
 
@@ -16,38 +17,46 @@ def retry(turn: Turn, activity: Activity, failure: Failure | None, *, completed_
 
     `completed_at`: when a worker reported the end of the attempt; 0 when it timed out.
     """
-    state, delay = evaluate(turn, activity, failure)
+    state, delay = evaluate(activity, failure, turn.now)
     if state != failures.IN_PROGRESS:
         return state
-    kept = b""
-    if failure is not None:
-        limited = failures.fitting(failure, turn.limits.activity_failure_kept, non_retryable=False)
-        kept = limited.SerializeToString(deterministic=True)
-    activity = activity.replace(
-        attempt=1 if activity.reset else activity.attempt + 1,
-        attempt_scheduled_at=activity.attempt_scheduled_at if activity.paused else turn.now + delay,
-        started_at=0,
-        started_identity="",
-        request_id="",
-        worker_version=b"",
-        last_failure=kept,
-        stamp=turn.next_stamp(),
-        offered=False,
-        reset=False,
-    )
-    if activity.reset_heartbeat:
-        activity.reset_heartbeat = False
-        activity.heartbeat_details = b""
-        activity.heartbeat_at = 0
-    if completed_at:
-        activity.last_attempt_completed_at = completed_at
+    activity = following(activity, failure, turn.now + delay, turn.next_stamp(), turn.limits, completed_at)
     turn.run.activities[activity.scheduled_event_id] = activity
     turn.dirty(ACTIVITY, activity.scheduled_event_id)
     arm(turn.run, activity)
     return state
 
 
-def evaluate(turn: Turn, activity: Activity, failure: Failure | None) -> tuple[int, int]:
+def following(
+    activity: Activity, failure: Failure | None, due: int, stamp: int, limits: Limits, completed_at: int
+) -> Activity:
+    """The activity with its next attempt prepared, for `due` unless it is paused."""
+    kept = b""
+    if failure is not None:
+        limited = failures.fitting(failure, limits.activity_failure_kept, non_retryable=False)
+        kept = limited.SerializeToString(deterministic=True)
+    next_one: Activity = activity.replace(
+        attempt=1 if activity.reset else activity.attempt + 1,
+        attempt_scheduled_at=activity.attempt_scheduled_at if activity.paused else due,
+        started_at=0,
+        started_identity="",
+        request_id="",
+        worker_version=b"",
+        last_failure=kept,
+        stamp=stamp,
+        offered=False,
+        reset=False,
+    )
+    if activity.reset_heartbeat:
+        next_one.reset_heartbeat = False
+        next_one.heartbeat_details = b""
+        next_one.heartbeat_at = 0
+    if completed_at:
+        next_one.last_attempt_completed_at = completed_at
+    return next_one
+
+
+def evaluate(activity: Activity, failure: Failure | None, now: int) -> tuple[int, int]:
     """RetryState and the wait before the next attempt in microseconds."""
     if activity.cancel_requested:
         return failures.CANCEL_REQUESTED, 0
@@ -68,7 +77,7 @@ def evaluate(turn: Turn, activity: Activity, failure: Failure | None) -> tuple[i
         delay = failures.next_delay(policy, activity.attempt)
     if not delay:
         return failures.TIMEOUT, 0
-    if activity.schedule_to_close and turn.now + delay > activity.scheduled_at + activity.schedule_to_close:
+    if activity.schedule_to_close and now + delay > activity.scheduled_at + activity.schedule_to_close:
         return failures.TIMEOUT, 0
     return failures.IN_PROGRESS, delay
 

@@ -7,12 +7,13 @@ from typing import Final
 
 from perdure.engine import codec, delivery, waking
 from perdure.engine.batches.jobs import BatchKind
-from perdure.engine.execution import BATCH, SCHEDULE, WORKFLOW
+from perdure.engine.execution import ACTIVITY, BATCH, SCHEDULE, WORKFLOW
 from perdure.engine.finishing import finish
 from perdure.engine.kind import Kind
 from perdure.engine.messages import Message
 from perdure.engine.schedules.kind import ScheduleKind
-from perdure.engine.state import Activity, Run, WorkflowTask
+from perdure.engine.standalone.kind import StandaloneActivityKind
+from perdure.engine.state import Activity, Run, WorkflowTask, is_under_way
 from perdure.engine.turn import Shared, Turn
 from perdure.engine.visibility import VisibilityRow, visibility_row_fields
 
@@ -45,19 +46,15 @@ class WorkflowKind:
             return 0, 0
         # A speculative task is there for an update, which holds time itself: neither is in what is written.
         waits = run.workflow_task is not None and not run.workflow_task.speculative
-        return int(waits), sum(map(_is_under_way, run.activities.values()))
+        return int(waits), sum(map(is_under_way, run.activities.values()))
 
     def reasons(self, run: Run, *, hard: bool) -> Iterator[str]:
         if hard and run.workflow_task is not None:
             yield f"workflow {run.workflow_id!r}: {_workflow_task(run.workflow_task)}"
         elif not hard:
             for activity in run.activities.values():
-                if _is_under_way(activity):
+                if is_under_way(activity):
                     yield f"workflow {run.workflow_id!r}: {_activity(activity)}"
-
-
-def _is_under_way(activity: Activity) -> bool:
-    return bool(activity.started_at) or (activity.offered and not activity.paused)
 
 
 def _workflow_task(task: WorkflowTask) -> str:
@@ -80,5 +77,6 @@ def _activity(activity: Activity) -> str:
 KINDS: Final[dict[int, Kind]] = {
     WORKFLOW: WorkflowKind(),
     SCHEDULE: ScheduleKind(),
+    ACTIVITY: StandaloneActivityKind(),
     BATCH: BatchKind(),
 }

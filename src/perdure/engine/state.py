@@ -265,6 +265,11 @@ class Activity(Fields):
     }
 
 
+def is_under_way(activity: Activity) -> bool:
+    """Whether a worker runs an attempt, or should take one now: waiting for time is neither."""
+    return bool(activity.started_at) or (activity.offered and not activity.paused)
+
+
 class Timer(Fields):
     timer_id: str
     started_event_id: int

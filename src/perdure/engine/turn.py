@@ -108,7 +108,9 @@ class OfferWorkflowTask:
 
 @dataclass(slots=True)
 class OfferActivityTask:
-    run: Run
+    """Of a workflow's run; with `scheduled_event_id` 0 that of a standalone activity's record."""
+
+    run: Any
     scheduled_event_id: int
 
 

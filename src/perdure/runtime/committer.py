@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from perdure.clock import Monotonic
-from perdure.engine.execution import Execution
+from perdure.engine.execution import WORKFLOW, Execution
 from perdure.engine.kinds import KINDS
 from perdure.engine.limits import Limits
 from perdure.engine.state import Changes, Run
@@ -537,11 +537,12 @@ class Committer:
     def _release(self, sealed: _OpenBatch) -> None:
         """The batch is durable: wake those who watch its runs, then let its answers go."""
         for loaded, run, history in sealed.sealed_runs:
-            if history is None:
-                continue
+            if history is None and loaded.key[1] == WORKFLOW:
+                continue  # who watches a workflow waits for events
             tail = loaded.tails.get(run.run_id)
             if tail is not None:
-                tail.durable_event_id = max(tail.durable_event_id, history.last_event_id)
+                if history is not None:
+                    tail.durable_event_id = max(tail.durable_event_id, history.last_event_id)
                 if tail.watchers:
                     watchers, tail.watchers = tail.watchers, []
                     for wake in watchers:

@@ -10,16 +10,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse, PollWorkflowTaskQueueResponse
 
 from perdure.call import PENDING, Call, Pending, Reply
 from perdure.engine import activities, workflow_tasks
-from perdure.engine.execution import WORKFLOW
+from perdure.engine.execution import ACTIVITY, WORKFLOW
+from perdure.engine.record import Record
 from perdure.engine.stale import Stale
-from perdure.engine.state import Run
+from perdure.engine.standalone import attempts
+from perdure.engine.standalone.state import ActivityTurn
+from perdure.engine.state import Activity, Run
 from perdure.engine.tokens import ACTIVITY_TASK, WORKFLOW_TASK, TaskToken, decode_token
 from perdure.engine.turn import OfferActivityTask, OfferWorkflowTask, Shared, Turn
 from perdure.errors import Internal, NotFound, PerdureError, Unavailable
@@ -70,11 +74,13 @@ class Lost:
 class StartTask(Entry):
     """Start `task` for a reserved poller. Its caller is the poll."""
 
+    KIND: ClassVar[int] = WORKFLOW
+
     __slots__ = ("over", "poller", "started", "stored", "task")
 
     def __init__(self, runtime: Runtime, task: Task, poller: ParkedPoller, stored: bool) -> None:
-        key = (task.queue[0], WORKFLOW, task.execution_id)
-        super().__init__(runtime, key, task.run_id)
+        key = (task.queue[0], self.KIND, task.execution_id)
+        super().__init__(runtime, key, task.run_id, starts=self.KIND != WORKFLOW)
         self.task = task
         self.poller = poller
         self.stored = stored
@@ -169,6 +175,30 @@ class StartTask(Entry):
         return PENDING
 
 
+class StartStandaloneTask(StartTask):
+    """The same for the attempt of a standalone activity, an execution of its own kind."""
+
+    KIND = ACTIVITY
+
+    __slots__ = ()
+
+    def decide(self, shared: Shared, record: Record | None) -> Outcome:  # type: ignore[override] # as for its kind
+        engine_poller: workflow_tasks.Poller = self.poller.waiter.engine
+        engine_poller.request_id = self.runtime.entropy.uuid()
+        self.started = None
+        if record is not None:
+            with suppress(Stale):
+                self.started = attempts.start_task(ActivityTurn(shared, record), self.task.stamp, engine_poller)
+        return Outcome(PENDING)
+
+
+def start_entry(runtime: Runtime, task: Task, poller: ParkedPoller, stored: bool) -> StartTask:
+    """Events number from 1: an activity task of none is that of a standalone activity."""
+    if not task.scheduled_event_id and task.queue[2] == ACTIVITY_QUEUE:
+        return StartStandaloneTask(runtime, task, poller, stored)
+    return StartTask(runtime, task, poller, stored)
+
+
 class Poll:
     """A parked poll call."""
 
@@ -231,6 +261,21 @@ class Dispatch:
             stored=not task.speculative,
         )
 
+    def offer_standalone_activity(self, loaded: Loaded, record: Record) -> None:
+        attempt: Activity = record.state.attempt
+        if not record.running or attempt.started_at or not attempt.offered:
+            return
+        self._offer(
+            (loaded.key[0], attempt.queue, ACTIVITY_QUEUE),
+            record,
+            0,
+            attempt.attempt,
+            attempt.stamp,
+            attempt.priority,
+            attempt.fairness_key,
+            attempt.fairness_weight,
+        )
+
     def offer_activity_task(self, loaded: Loaded, run: Run, scheduled_event_id: int) -> None:
         activity = run.activities.get(scheduled_event_id)
         if activity is None or activity.started_at or not activity.offered:
@@ -249,7 +294,7 @@ class Dispatch:
     def _offer(
         self,
         key: QueueKey,
-        run: Run,
+        run: Run | Record,
         scheduled_event_id: int,
         attempt: int,
         stamp: int,
@@ -283,7 +328,7 @@ class Dispatch:
             self._matching.release(poller, now)
             poller = self._matching.reserve(task, now)
         if poller is not None:
-            runtime.enter(StartTask(runtime, task, poller, stored=False))
+            runtime.enter(start_entry(runtime, task, poller, stored=False))
             return
         if not stored:
             self._matching.offer(task, now)
@@ -433,7 +478,7 @@ class Dispatch:
                 if isinstance(query, QueryTask):
                     self._runtime.queries.hand_out(query, task, poller)
                 else:
-                    self._runtime.enter(StartTask(self._runtime, task, poller, stored=task.task_no > 0))
+                    self._runtime.enter(start_entry(self._runtime, task, poller, stored=task.task_no > 0))
         finally:
             self._taking = False
 
@@ -515,7 +560,13 @@ class Dispatch:
                 activities.reissue_activity_task(turn, token)
                 return PENDING
 
-            runtime.enter(Input(runtime, item.key, task.run_id, undo))
+            def undo_standalone(shared: Shared, record: Record | None) -> Pending:
+                if record is not None:
+                    attempts.reissue_task(ActivityTurn(shared, record), token)
+                return PENDING
+
+            undone = undo_standalone if item.starts else undo
+            runtime.enter(Input(runtime, item.key, task.run_id, undone, starts=item.starts))
             return
         again = Task(
             task.queue,

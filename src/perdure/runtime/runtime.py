@@ -55,7 +55,7 @@ from perdure.matching.workers import WorkerRegistry
 from perdure.runtime import readings
 from perdure.runtime.alarms import Alarm, Alarms
 from perdure.runtime.committer import Committer
-from perdure.runtime.dispatch import ACTIVITY_QUEUE, WORKFLOW_QUEUE, Dispatch, StartTask
+from perdure.runtime.dispatch import ACTIVITY_QUEUE, WORKFLOW_QUEUE, Dispatch, start_entry
 from perdure.runtime.executions import Executions, Key, Loaded
 from perdure.runtime.histories import Histories
 from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Entry, Input, Insistent, Outcome
@@ -493,7 +493,10 @@ class Runtime:
                 elif isinstance(effect, OfferWorkflowTask):
                     self.dispatch.offer_workflow_task(loaded, effect.run)
                 elif isinstance(effect, OfferActivityTask):
-                    self.dispatch.offer_activity_task(loaded, effect.run, effect.scheduled_event_id)
+                    if effect.scheduled_event_id:
+                        self.dispatch.offer_activity_task(loaded, effect.run, effect.scheduled_event_id)
+                    else:
+                        self.dispatch.offer_standalone_activity(loaded, effect.run)
                 elif isinstance(effect, Send):
                     self.mail.send(effect.message)
                 elif isinstance(effect, Closed):
@@ -545,7 +548,7 @@ class Runtime:
 
     def _lost(self, added: list[int], deleted: list[int]) -> None:
         for task, poller in self.matching.refused(added, deleted, self.monotonic.now()):
-            self.enter(StartTask(self, task, poller, stored=True))
+            self.enter(start_entry(self, task, poller, stored=True))
         self.dispatch.heed_limits()
 
     # ---- timers
@@ -583,6 +586,22 @@ class Runtime:
 
     def watch(self, run: Run, callback: Callable[[], None]) -> Callable[[], None]:
         return self.histories.watch(run, callback)
+
+    def watch_record(self, key: Key, run_id: str, wake: Callable[[], None]) -> Callable[[], None] | None:
+        """Call `wake` once after the next commit that writes the record. Returns a function that cancels it; None when
+        the record is not in memory."""
+        loaded = self.executions.peek(key)
+        record = None if loaded is None else loaded.execution.runs.get(run_id)
+        if loaded is None or record is None:
+            return None
+        tail = loaded.tail(record)
+        tail.watchers.append(wake)
+
+        def cancel() -> None:
+            if wake in tail.watchers:
+                tail.watchers.remove(wake)
+
+        return cancel
 
     def call_at(self, deadline: float, callback: Callable[[], None]) -> Alarm:
         return self.alarms.at(deadline, callback)
