@@ -68,8 +68,12 @@ def reset(scene: Scene, finish_event_id: int, base: Run | None = None, **fields:
     return run
 
 
-def signal(scene: Scene, name: str) -> None:
-    scene.decide(lambda turn: signal_workflow(turn, signal_name=name, input=payloads(name), identity="client"))
+def signal(scene: Scene, name: str, request_id: str = "") -> None:
+    scene.decide(
+        lambda turn: signal_workflow(
+            turn, signal_name=name, input=payloads(name), identity="client", request_id=request_id
+        )
+    )
 
 
 def continue_as_new() -> Any:
@@ -298,6 +302,21 @@ def test_a_start_with_the_request_id_of_the_base_finds_the_new_run() -> None:
 
     outcome = scene.decide_shared(start)
     assert (outcome.run_id, outcome.started) == (run.run_id, True)
+
+
+@pytest.mark.parametrize("point", [4, 9])
+def test_a_signal_that_is_sent_again_after_a_reset_is_still_one(point: int) -> None:
+    """Whether it was kept or carried over: its sender did not hear the answer."""
+    scene = given()
+    scene.start()
+    scene.complete(start_timer("t", 60))
+    signal(scene, "one", request_id="r")
+    scene.complete(marker("seen"))
+    run = reset(scene, point)
+
+    signal(scene, "one", request_id="r")
+
+    assert signals(scene.history(run)) == ["one"]
 
 
 # ---- closed runs and chains

@@ -271,6 +271,19 @@ def test_signal_with_start_after_the_close_starts_anew() -> None:
         signal_start(scene, workflow_id_conflict_policy=CONFLICT.WORKFLOW_ID_CONFLICT_POLICY_FAIL)
 
 
+def test_signal_with_start_that_is_repeated_after_the_close_starts_nothing() -> None:
+    """Its first answer was lost, and the workflow was quick."""
+    scene = given()
+    start(scene)
+    signal_start(scene, request_id="r")
+    scene.complete(complete_workflow())
+    closed_run = scene.run
+
+    outcome = signal_start(scene, request_id="r")
+
+    assert (outcome.started, outcome.run_id) == (False, closed_run.run_id)
+
+
 # ---- validation
 @pytest.mark.parametrize(
     ("fields", "text"),

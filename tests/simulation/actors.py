@@ -228,12 +228,14 @@ class Client:
         self.name = name
         self.sent = 0
 
-    async def insist(self, request: Any, within: float = 10.0) -> Any:
+    async def insist(self, request: Any, within: float = 10.0, note: str = "") -> Any:
         """Repeat a call with its request ID until it is answered for good."""
         while True:
             try:
                 return await self.simulation.network.call(request, within=within)
             except TRY_AGAIN:
+                if note:
+                    self.simulation.ledger.repeated.add(note)
                 await asyncio.sleep(0.02 + self.chance.random() * 0.3)
 
     def some_id(self) -> str:
@@ -308,7 +310,7 @@ class Client:
             input=values(note),
             request_id=self._uuid(),
         )
-        await self.insist(request)
+        await self.insist(request, note=note)
         self.simulation.check_signaled(workflow_id, note)
 
     async def signal_with_start(self) -> None:
@@ -322,7 +324,7 @@ class Client:
             signal_input=values(note),
         )
         self._fill(request)
-        await self.insist(request)
+        await self.insist(request, note=note)
         self.simulation.check_signaled(workflow_id, note)
 
     async def cancel(self) -> None:

@@ -15,6 +15,8 @@ class Ledger:
     """(workflow ID, run ID) to the IDs of updates that were acknowledged as accepted, or completed."""
     attempted: set[str] = field(default_factory=set)
     """Payloads of all signals that were ever sent."""
+    repeated: set[str] = field(default_factory=set)
+    """Those that were sent more than once: a later run of the chain knows nothing of what an earlier one received."""
     ran: dict[tuple[str, str, int, int], str] = field(default_factory=dict)
     """(run ID, activity ID, attempt, start) that were handed to a worker, to the worker."""
     completed: dict[tuple[str, str], str] = field(default_factory=dict)

@@ -33,6 +33,7 @@ RESETTER: Final = "history-resetter"
 _E = EventType
 _STARTED: Final = int(_E.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
 _OPTIONS_UPDATED: Final = int(_E.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED)
+_SIGNALED: Final = int(_E.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
 _TASK_SCHEDULED: Final = int(_E.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED)
 _TASK_STARTED: Final = int(_E.EVENT_TYPE_WORKFLOW_TASK_STARTED)
 _TASK_FAILED: Final = int(_E.EVENT_TYPE_WORKFLOW_TASK_FAILED)
@@ -238,7 +239,9 @@ def _take_up(shared: Shared, base: Run, rebuilding: Rebuilding, reset: Reset) ->
     run.changes.inherits = (base.run_no, rebuilding.inherited_event_id)
     run.request_ids[run.create_request_id] = (_STARTED, 1)
     for request_id, (event_type, event_id) in base.request_ids.items():
-        if event_type == _OPTIONS_UPDATED and 0 < event_id < rebuilding.cut:
+        kept = event_type == _OPTIONS_UPDATED and 0 < event_id < rebuilding.cut
+        # A signal is kept or carried over; who sent it and did not hear the answer will send it once more.
+        if kept or event_type == _SIGNALED:
             run.request_ids[request_id] = (event_type, event_id)
             run.changes.request_ids.append((request_id, event_type, event_id))
     run.started_at = run.execution_at = now

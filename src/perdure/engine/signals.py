@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from temporalio.api.common.v1 import Header, Link, Payloads, WorkflowExecution
 from temporalio.api.history.v1 import HistoryEvent
 
+from perdure.engine.state import Run
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import schedule_workflow_task
 from perdure.enums import EventType, ResourceExhaustedCause
@@ -70,6 +71,11 @@ def signal_workflow(
     if request_id and request_id not in run.request_ids:
         turn.remember_request(request_id, _SIGNALED)
     schedule_workflow_task(turn, break_backoff=break_backoff)
+
+
+def was_signalled(run: Run, request_id: str) -> bool:
+    """Whether a signal with that request ID reached the run: the caller that repeats it did not hear the answer."""
+    return run.request_ids.get(request_id, (0, 0))[0] == _SIGNALED
 
 
 def _signals(turn: Turn) -> int:

@@ -173,7 +173,7 @@ def signal_with_start(
             _signal(turn, request, with_start=False)
             finish(turn)
             return _signalled(existing(current), request.request_id)
-        if request.request_id == current.create_request_id:
+        if request.request_id == current.create_request_id or signals.was_signalled(current, request.request_id):
             return _signalled(existing(current), request.request_id)
         if not current.running:
             _check_reuse(current, request)
