@@ -6,6 +6,7 @@ Source: temporal/api/workflowservice/v1/request_response.proto.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from temporalio.api.workflowservice.v1 import (
@@ -83,8 +84,8 @@ class ActivityHandlers:
         rate: float | None = None
         if request.HasField("task_queue_metadata"):
             metadata = request.task_queue_metadata
-            if metadata.HasField("max_tasks_per_second"):
-                rate = metadata.max_tasks_per_second.value
+            if metadata.HasField("max_tasks_per_second") and isfinite(metadata.max_tasks_per_second.value):
+                rate = metadata.max_tasks_per_second.value  # no number and infinity limit nothing
         poller = Poller()
         poller.identity = request.identity
         poller.queue = name

@@ -254,7 +254,7 @@ def _targets(request: StartBatchOperationRequest) -> list[Target]:
     for index, target in enumerate(request.target_executions):
         if target.type not in (ExecutionType.EXECUTION_TYPE_UNSPECIFIED, ExecutionType.EXECUTION_TYPE_WORKFLOW):
             raise InvalidArgument(
-                f"target_executions[{index}] has type {ExecutionType.Name(target.type)}, "
+                f"target_executions[{index}] has type {_type_name(target.type)}, "
                 "which is not supported for this operation"
             )
         targets.append((target.business_id, target.run_id))
@@ -263,3 +263,9 @@ def _targets(request: StartBatchOperationRequest) -> list[Target]:
             raise InvalidArgument("WorkflowId is not set on request.")
         check_run_id(run_id)
     return targets
+
+
+def _type_name(number: int) -> str:
+    """Of an execution type, as the API spells it; the number when there is no such type."""
+    known = ExecutionType.DESCRIPTOR.values_by_number.get(number)
+    return str(number) if known is None else str(known.name)
