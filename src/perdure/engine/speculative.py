@@ -44,7 +44,7 @@ def schedule_speculative(turn: Turn, *, offer: bool = True) -> None:
         sticky=bool(sticky),
         speculative=True,
         scheduled_on_sticky=sticky,
-        stamp=turn.next_stamp(),
+        stamp=turn.volatile_stamp(),
     )
     run.arm(turn.now + SCHEDULE_TO_START, 0, WORKFLOW_TASK)
     if offer:

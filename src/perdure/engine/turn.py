@@ -378,6 +378,11 @@ class Turn:
         self.run.stamp += 1
         return self.run.stamp
 
+    def volatile_stamp(self) -> int:
+        """The same for a task that is not stored: what it moved would be forgotten with it, and its number given
+        again."""
+        return _VOLATILE_STAMP + int(self.entropy.jitter() * _VOLATILE_STAMP)
+
     # ---- stored events
     def stored_event(self, event_id: int, run: Run | None = None) -> HistoryEvent:
         """An event of the run's history. Raises Needs, so call it before writing anything."""
@@ -440,5 +445,6 @@ class Mark:
     current: Current | None
 
 
+_VOLATILE_STAMP = 1 << 40
 _BUFFERED_SORT = 6
 _TASK_ID_BASE = 1 << 20

@@ -366,7 +366,7 @@ def reissue_workflow_task(turn: Turn, token: TaskToken) -> StartedWorkflowTask |
         task = started_task(turn, token)
     except NotFound:
         return None
-    task = task.replace(stamp=turn.next_stamp())
+    task = task.replace(stamp=_new_stamp(turn, task))
     run = turn.run
     run.workflow_task = task
     if not task.speculative:
@@ -411,10 +411,14 @@ def reset_sticky(turn: Turn) -> None:
 
 def _move_to_normal(turn: Turn, task: WorkflowTask) -> None:
     run = turn.run
-    run.workflow_task = task.replace(queue=run.task_queue, sticky=False, stamp=turn.next_stamp())
+    run.workflow_task = task.replace(queue=run.task_queue, sticky=False, stamp=_new_stamp(turn, task))
     if not task.speculative:
         turn.touch()
     turn.effect(OfferWorkflowTask(run))
+
+
+def _new_stamp(turn: Turn, task: WorkflowTask) -> int:
+    return turn.volatile_stamp() if task.speculative else turn.next_stamp()
 
 
 def deadline(task: WorkflowTask) -> int:
