@@ -33,6 +33,9 @@ class Owners:
         self._hard = 0
         self.soft = 0
         self._held: dict[object, Callable[[], str]] = {}
+        self._reading = 0
+        self._written: set[str] = set()
+        """Run IDs observed while reads of the store are under way, which know nothing of what was written since."""
 
     @property
     def hard(self) -> int:
@@ -50,9 +53,13 @@ class Owners:
         """`run` is about to be written in this state."""
         hard, soft = KINDS[key[1]].busy(run)
         self._set(key, run.run_id, hard, soft)
+        if self._reading:
+            self._written.add(run.run_id)
 
     def forget(self, run_id: str) -> None:
         """The run was deleted."""
+        if self._reading:
+            self._written.add(run_id)
         self._set(("", 0, ""), run_id, 0, 0)
 
     def _set(self, key: Key, run_id: str, hard: int, soft: int) -> None:
@@ -68,17 +75,24 @@ class Owners:
     def load(self) -> None:
         """Find the owners that a previous process left in the store."""
         store = self._runtime.store
-
-        def came(stored: StoredExecution | StoreFailed) -> None:
-            if isinstance(stored, StoreFailed):
-                raise stored
-            if stored.run is not None:
-                self.observe(key, KINDS[key[1]].decode(stored.run.core, stored.run.items))
-
         key: Key = ("", 0, "")
         while page := store.open_executions(key, PAGE):
             for key in page:
-                store.load_execution(*key, "", came)
+                self._read(key)
+
+    def _read(self, key: Key) -> None:
+        def came(stored: StoredExecution | StoreFailed) -> None:
+            self._reading -= 1
+            if isinstance(stored, StoreFailed):
+                raise stored
+            if stored.run is not None and stored.run.run_id not in self._written:
+                hard, soft = KINDS[key[1]].busy(KINDS[key[1]].decode(stored.run.core, stored.run.items))
+                self._set(key, stored.run.run_id, hard, soft)
+            if not self._reading:
+                self._written.clear()
+
+        self._reading += 1
+        self._runtime.store.load_execution(*key, "", came)
 
     # ---- what no run's state shows
     def hold(self, owner: object, why: Callable[[], str]) -> None:
