@@ -12,7 +12,6 @@ from typing import Final
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import (
-    PollActivityTaskQueueResponse,
     RecordActivityTaskHeartbeatByIdRequest,
     RecordActivityTaskHeartbeatRequest,
     RespondActivityTaskCanceledByIdRequest,
@@ -23,7 +22,7 @@ from temporalio.api.workflowservice.v1 import (
     RespondActivityTaskFailedRequest,
 )
 
-from perdure.engine import failures
+from perdure.engine import attempts, failures
 from perdure.engine.activity_commands import fixed_answer
 from perdure.engine.apply import remove_activity
 from perdure.engine.pause_info import note_pauses
@@ -83,28 +82,12 @@ def start_activity_task(turn: Turn, scheduled_event_id: int, stamp: int, poller:
     ):
         raise Stale
     fixed = activity.answer or fixed_answer(run, turn.stored_event(scheduled_event_id), activity.retry_policy)
-    activity = activity.replace(
-        started_at=turn.now,
-        started_identity=poller.identity,
-        last_worker_identity=poller.identity,
-        request_id=poller.request_id,
-        worker_version=poller.worker_version,
-        offered=True,
-    )
+    activity = attempts.started(activity, poller, turn.now)
     _put(turn, activity)
     arm(run, activity)
     token = token_of(run, activity).encode()
-    varying = PollActivityTaskQueueResponse()
-    varying.task_token = token
-    if activity.heartbeat_details:
-        varying.heartbeat_details.MergeFromString(activity.heartbeat_details)
-    set_timestamp(varying.current_attempt_scheduled_time, activity.attempt_scheduled_at)
-    set_timestamp(varying.started_time, turn.now)
-    varying.attempt = activity.attempt
-    # Two serialised messages one after the other are the serialised merge of both.
-    return StartedActivity(
-        fixed + varying.SerializeToString(deterministic=True), token, scheduled_event_id, activity.attempt, stamp
-    )
+    answer = attempts.poll_answer(fixed, activity, token)
+    return StartedActivity(answer, token, scheduled_event_id, activity.attempt, stamp)
 
 
 def start_eager_activity(
@@ -140,9 +123,7 @@ def reissue_activity_task(turn: Turn, token: TaskToken) -> bool:
     if activity is None or not run.running or not activity.started_at or activity.stamp != token.stamp:
         return False
     held = activity.paused or run.paused
-    activity = activity.replace(
-        started_at=0, started_identity="", request_id="", worker_version=b"", stamp=turn.next_stamp(), offered=not held
-    )
+    activity = attempts.never_started(activity, turn.next_stamp(), offered=not held)
     _put(turn, activity)
     arm(run, activity)
     if not held:
@@ -196,12 +177,7 @@ def record_heartbeat(
         failure = failures.server_failure("Heartbeat details exceed size limit.", non_retryable=True)
         end_failed(turn, activity, failure, request.identity)
         return Heartbeat(cancel_requested=True)
-    activity = activity.replace(
-        heartbeat_details=request.details.SerializeToString(deterministic=True) if request.HasField("details") else b"",
-        heartbeat_at=turn.now,
-    )
-    if request.identity:
-        activity.last_worker_identity = request.identity
+    activity = attempts.beaten(activity, request, turn.now)
     _put(turn, activity)
     return Heartbeat(activity.cancel_requested, activity.paused, activity.reset)
 
@@ -232,26 +208,9 @@ def fail_activity(
     turn: Turn, which: Which, request: RespondActivityTaskFailedRequest | RespondActivityTaskFailedByIdRequest
 ) -> list[Failure]:
     """Retry the attempt or close the activity. Returns what the worker is told about its oversized report."""
-    failure: Failure | None = None
-    if request.HasField("failure"):
-        failure = request.failure
-        if not failure.HasField("application_failure_info"):
-            raise InvalidArgument("Failure must have ApplicationFailureInfo.")
-        failures.check_retry_delays(failure)
+    failure = attempts.reported_failure(request)
     activity = find(turn, which)
-    limit = turn.limits.blob_size
-    told = []
-    if failure is not None and failure.ByteSize() > limit:
-        failure = failures.fitting(failure, limit, non_retryable=True)
-        told.append(failure)
-    if request.HasField("last_heartbeat_details"):
-        if request.last_heartbeat_details.ByteSize() > limit:
-            told.append(failures.server_failure("Heartbeat details exceed size limit.", non_retryable=True))
-        else:
-            activity = activity.replace(
-                heartbeat_details=request.last_heartbeat_details.SerializeToString(deterministic=True),
-                heartbeat_at=turn.now,
-            )
+    activity, failure, told = attempts.take_report(activity, failure, request, turn.limits.blob_size, turn.now)
     end_failed(turn, activity, failure, request.identity)
     return told
 

@@ -9,7 +9,6 @@ from temporalio.api.activity.v1 import ActivityExecutionOutcome
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.workflowservice.v1 import (
-    PollActivityTaskQueueResponse,
     RecordActivityTaskHeartbeatByIdRequest,
     RecordActivityTaskHeartbeatRequest,
     RespondActivityTaskCanceledByIdRequest,
@@ -20,7 +19,7 @@ from temporalio.api.workflowservice.v1 import (
     RespondActivityTaskFailedRequest,
 )
 
-from perdure.engine import failures
+from perdure.engine import attempts, failures
 from perdure.engine.activities import Heartbeat, StartedActivity, Which
 from perdure.engine.activity_deadlines import DISPATCH, deadlines
 from perdure.engine.activity_retry import evaluate, following
@@ -37,7 +36,6 @@ from perdure.engine.standalone.state import (
     item,
 )
 from perdure.engine.state import Activity
-from perdure.engine.times import set_timestamp
 from perdure.engine.tokens import ACTIVITY_TASK, TaskToken
 from perdure.engine.workflow_tasks import Poller
 from perdure.errors import InvalidArgument, NotFound
@@ -52,25 +50,10 @@ def start_task(turn: ActivityTurn, stamp: int, poller: Poller) -> StartedActivit
     attempt = turn.state.attempt
     if not record.running or attempt.stamp != stamp or attempt.started_at or attempt.paused:
         raise Stale
-    attempt = attempt.replace(
-        started_at=turn.now,
-        started_identity=poller.identity,
-        last_worker_identity=poller.identity,
-        request_id=poller.request_id,
-        worker_version=poller.worker_version,
-        offered=True,
-    )
+    attempt = attempts.started(attempt, poller, turn.now)
     turn.put(attempt)
     token = token_of(record, attempt).encode()
-    varying = PollActivityTaskQueueResponse()
-    varying.task_token = token
-    if attempt.heartbeat_details:
-        varying.heartbeat_details.MergeFromString(attempt.heartbeat_details)
-    set_timestamp(varying.current_attempt_scheduled_time, attempt.attempt_scheduled_at)
-    set_timestamp(varying.started_time, turn.now)
-    varying.attempt = attempt.attempt
-    # Two serialised messages one after the other are the serialised merge of both.
-    answer = item(record, START) + varying.SerializeToString(deterministic=True)
+    answer = attempts.poll_answer(item(record, START), attempt, token)
     return StartedActivity(answer, token, 0, attempt.attempt, stamp)
 
 
@@ -94,14 +77,7 @@ def reissue_task(turn: ActivityTurn, token: TaskToken) -> None:
     attempt = turn.state.attempt
     if not turn.record.running or not attempt.started_at or attempt.stamp != token.stamp:
         return
-    attempt = attempt.replace(
-        started_at=0,
-        started_identity="",
-        request_id="",
-        worker_version=b"",
-        stamp=turn.next_stamp(),
-        offered=not attempt.paused,
-    )
+    attempt = attempts.never_started(attempt, turn.next_stamp(), offered=not attempt.paused)
     turn.put(attempt)
     if attempt.offered:
         turn.offer()
@@ -130,12 +106,7 @@ def record_heartbeat(
         failure = failures.server_failure("Heartbeat details exceed size limit.", non_retryable=True)
         _end_failed(turn, attempt, failure, request.identity)
         return Heartbeat(cancel_requested=True)
-    attempt = attempt.replace(
-        heartbeat_details=request.details.SerializeToString(deterministic=True) if request.HasField("details") else b"",
-        heartbeat_at=turn.now,
-    )
-    if request.identity:
-        attempt.last_worker_identity = request.identity
+    attempt = attempts.beaten(attempt, request, turn.now)
     turn.state.heartbeats += 1
     turn.put(attempt)
     return Heartbeat(attempt.cancel_requested, attempt.paused, attempt.reset)
@@ -163,26 +134,9 @@ def fail(
     turn: ActivityTurn, which: Which, request: RespondActivityTaskFailedRequest | RespondActivityTaskFailedByIdRequest
 ) -> list[Failure]:
     """Retry the attempt or close the activity. Returns what the worker is told about its oversized report."""
-    failure: Failure | None = None
-    if request.HasField("failure"):
-        failure = request.failure
-        if not failure.HasField("application_failure_info"):
-            raise InvalidArgument("Failure must have ApplicationFailureInfo.")
-        failures.check_retry_delays(failure)
+    failure = attempts.reported_failure(request)
     attempt = find(turn, which)
-    limit = turn.limits.blob_size
-    told = []
-    if failure is not None and failure.ByteSize() > limit:
-        failure = failures.fitting(failure, limit, non_retryable=True)
-        told.append(failure)
-    if request.HasField("last_heartbeat_details"):
-        if request.last_heartbeat_details.ByteSize() > limit:
-            told.append(failures.server_failure("Heartbeat details exceed size limit.", non_retryable=True))
-        else:
-            attempt = attempt.replace(
-                heartbeat_details=request.last_heartbeat_details.SerializeToString(deterministic=True),
-                heartbeat_at=turn.now,
-            )
+    attempt, failure, told = attempts.take_report(attempt, failure, request, turn.limits.blob_size, turn.now)
     _end_failed(turn, attempt, failure, request.identity)
     return told
 
