@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import temporalio.api.batch.v1 as batch
 import temporalio.api.workflowservice.v1 as ws
-from google.protobuf.message import Message
 from temporalio.api.enums.v1 import BatchOperationState, EventType
 
 from perdure.storage.sqlite import SqliteStore
@@ -33,30 +32,20 @@ def signal_all(per_second: float = 10, **fields: Any) -> ws.StartBatchOperationR
     )
 
 
-async def ask(world: World, request: Message) -> Any:
-    """The reply, also of a store with threads of its own."""
-    call = world.call(request)
-    while not call.answered:
-        await world.settle()
-    if call.error is not None:
-        raise call.error
-    return call.reply
-
-
 async def described(world: World) -> Any:
-    return await ask(world, ws.DescribeBatchOperationRequest(namespace=NAMESPACE, job_id="job"))
+    return await world.ask_patiently(ws.DescribeBatchOperationRequest(namespace=NAMESPACE, job_id="job"))
 
 
 async def signals(world: World, workflow_id: str) -> int:
     request = ws.GetWorkflowExecutionHistoryRequest(namespace=NAMESPACE, execution=execution(workflow_id))
-    history = (await ask(world, request)).history
+    history = (await world.ask_patiently(request)).history
     return sum(event.event_type == SIGNALLED for event in history.events)
 
 
 async def start_orders(world: World, count: int) -> list[str]:
     names = [f"order-{number}" for number in range(count)]
     for name in names:
-        await ask(world, start_request(name))
+        await world.ask_patiently(start_request(name))
     return names
 
 
@@ -67,7 +56,7 @@ async def pass_seconds(world: World, seconds: float) -> None:
 
 async def test_a_job_works_at_the_pace_it_was_given_and_tells_how_far_it_is(world: World) -> None:
     orders = await start_orders(world, 25)
-    await ask(world, signal_all(per_second=10))
+    await world.ask_patiently(signal_all(per_second=10))
     await pass_seconds(world, 1)
 
     half = await described(world)
@@ -83,7 +72,7 @@ async def test_a_job_works_at_the_pace_it_was_given_and_tells_how_far_it_is(worl
 
 async def test_a_slow_job_waits_for_seconds_between_targets(world: World) -> None:
     await start_orders(world, 3)
-    await ask(world, signal_all(per_second=0.5))
+    await world.ask_patiently(signal_all(per_second=0.5))
     await pass_seconds(world, 0.5)
 
     assert (await described(world)).complete_operation_count == 1
@@ -94,7 +83,7 @@ async def test_a_slow_job_waits_for_seconds_between_targets(world: World) -> Non
 @pytest.mark.parametrize("refusals", [1, 2])
 async def test_refused_batches_lose_and_double_nothing(world: World, refusals: int) -> None:
     orders = await start_orders(world, 12)
-    await ask(world, signal_all(per_second=20))
+    await world.ask_patiently(signal_all(per_second=20))
     for _ in range(4):
         world.store.refusals = refusals
         await pass_seconds(world, 0.3)
@@ -109,7 +98,7 @@ async def test_a_job_goes_on_after_a_restart(tmp_path: Path) -> None:
     file = str(tmp_path / "jobs.db")
     async with running(store=SqliteStore(file)) as world:
         orders = await start_orders(world, 20)
-        await ask(world, signal_all(per_second=10))
+        await world.ask_patiently(signal_all(per_second=10))
         while not (before := (await described(world)).complete_operation_count):
             await world.pass_time(0.1)
         later = world.clock.seconds
@@ -135,7 +124,7 @@ async def test_targets_come_page_by_page_and_runs_that_closed_meanwhile_are_pass
     orders = await start_orders(world, 10)
     request = signal_all(per_second=100)
     request.termination_operation.SetInParent()
-    await ask(world, request)
+    await world.ask_patiently(request)
     await pass_seconds(world, 3)
 
     done = await described(world)
@@ -145,10 +134,10 @@ async def test_targets_come_page_by_page_and_runs_that_closed_meanwhile_are_pass
 
 async def test_a_stopped_job_does_nothing_more(world: World) -> None:
     orders = await start_orders(world, 20)
-    await ask(world, signal_all(per_second=10))
+    await world.ask_patiently(signal_all(per_second=10))
     await pass_seconds(world, 0.5)
 
-    await ask(world, ws.StopBatchOperationRequest(namespace=NAMESPACE, job_id="job", reason="a mistake"))
+    await world.ask_patiently(ws.StopBatchOperationRequest(namespace=NAMESPACE, job_id="job", reason="a mistake"))
     await pass_seconds(world, 5)
 
     done = await described(world)
@@ -160,7 +149,7 @@ async def test_a_stopped_job_does_nothing_more(world: World) -> None:
 async def test_a_filter_that_cannot_be_read_is_tried_again(world: World) -> None:
     await start_orders(world, 2)
     world.store.reads_fail = {"list_executions"}
-    await ask(world, signal_all())
+    await world.ask_patiently(signal_all())
     await pass_seconds(world, 1)
     assert (await described(world)).state == RUNNING
 
@@ -170,7 +159,7 @@ async def test_a_filter_that_cannot_be_read_is_tried_again(world: World) -> None
 
 
 async def test_a_job_about_nothing_is_done_at_once(world: World) -> None:
-    await ask(world, signal_all())
+    await world.ask_patiently(signal_all())
     await pass_seconds(world, 0.2)
 
     done = await described(world)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 import temporalio.api.operatorservice.v1 as ops
 import temporalio.api.workflowservice.v1 as ws
-from google.protobuf.message import Message
 
 from perdure.errors import NamespaceNotFound, NotFound
 from perdure.runtime.removal import RUNS
@@ -20,23 +18,14 @@ from tests.support.runtime_world import World, running
 DAY = 86_400
 
 
-async def ask(world: World, request: Message) -> Any:
-    call = world.call(request)
-    while not call.answered:
-        await world.settle()
-    if call.error is not None:
-        raise call.error
-    return call.reply
-
-
 async def close(world: World, workflow_id: str) -> None:
-    await ask(
-        world, ws.TerminateWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution(workflow_id))
+    await world.ask_patiently(
+        ws.TerminateWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution(workflow_id))
     )
 
 
 async def listed(world: World, query: str = "", namespace: str = NAMESPACE) -> list[str]:
-    reply = await ask(world, ws.ListWorkflowExecutionsRequest(namespace=namespace, query=query))
+    reply = await world.ask_patiently(ws.ListWorkflowExecutionsRequest(namespace=namespace, query=query))
     return sorted(row.execution.workflow_id for row in reply.executions)
 
 
@@ -60,7 +49,7 @@ async def test_closed_runs_go_once_they_are_older_than_the_retention(world: Worl
 
     assert await listed(world) == ["open", "young"]
     with pytest.raises(NotFound):
-        await ask(world, ws.DescribeWorkflowExecutionRequest(namespace=NAMESPACE, execution=execution("old")))
+        await world.ask_patiently(ws.DescribeWorkflowExecutionRequest(namespace=NAMESPACE, execution=execution("old")))
     await world.start_workflow("old")
 
 
@@ -91,11 +80,13 @@ async def test_an_old_run_of_an_open_chain_goes_alone(world: World) -> None:
     await world.pass_time(20)
     await housekeeping(world)
 
-    described = await ask(world, ws.DescribeWorkflowExecutionRequest(namespace=NAMESPACE, execution=execution()))
+    described = await world.ask_patiently(
+        ws.DescribeWorkflowExecutionRequest(namespace=NAMESPACE, execution=execution())
+    )
     assert described.workflow_execution_info.execution.run_id == second
     with pytest.raises(NotFound):
-        await ask(
-            world, ws.DescribeWorkflowExecutionRequest(namespace=NAMESPACE, execution=execution("order-1", first))
+        await world.ask_patiently(
+            ws.DescribeWorkflowExecutionRequest(namespace=NAMESPACE, execution=execution("order-1", first))
         )
 
 
@@ -111,30 +102,30 @@ async def test_a_run_that_is_asked_for_meanwhile_is_forgotten_too(world: World) 
 async def test_batch_jobs_go_as_workflows_do(world: World) -> None:
     job = ws.StartBatchOperationRequest(namespace=NAMESPACE, job_id="job", reason="r", visibility_query="RunId = 'x'")
     job.termination_operation.SetInParent()
-    await ask(world, job)
+    await world.ask_patiently(job)
     await housekeeping(world, 2)
     await world.pass_time(DAY)
     await housekeeping(world)
 
     with pytest.raises(NotFound, match="workflow not found for ID: job"):
-        await ask(world, ws.DescribeBatchOperationRequest(namespace=NAMESPACE, job_id="job"))
+        await world.ask_patiently(ws.DescribeBatchOperationRequest(namespace=NAMESPACE, job_id="job"))
 
 
 # ---- namespaces
 async def register(world: World, name: str = "shop") -> None:
     request = ws.RegisterNamespaceRequest(namespace=name)
     request.workflow_execution_retention_period.seconds = DAY
-    await ask(world, request)
+    await world.ask_patiently(request)
 
 
 async def start_in(world: World, workflow_id: str, namespace: str = "shop") -> None:
     request = start_request(workflow_id)
     request.namespace = namespace
-    await ask(world, request)
+    await world.ask_patiently(request)
 
 
 async def state_of(world: World, name: str) -> int:
-    described = await ask(world, ws.DescribeNamespaceRequest(namespace=name))
+    described = await world.ask_patiently(ws.DescribeNamespaceRequest(namespace=name))
     return int(described.namespace_info.state)
 
 
@@ -144,7 +135,7 @@ async def test_a_deleted_namespace_frees_its_name_at_once_and_goes_with_all_it_h
         await start_in(world, f"order-{number}")
     await world.start_workflow("elsewhere")
 
-    deleted = (await ask(world, ops.DeleteNamespaceRequest(namespace="shop"))).deleted_namespace
+    deleted = (await world.ask_patiently(ops.DeleteNamespaceRequest(namespace="shop"))).deleted_namespace
 
     assert deleted.startswith("shop-deleted-")
     assert await state_of(world, deleted) == 3
@@ -166,7 +157,7 @@ async def test_deleting_a_namespace_goes_on_after_a_restart(tmp_path: Path) -> N
         await register(world)
         for number in range(25):
             await start_in(world, f"order-{number}")
-        deleted = (await ask(world, ops.DeleteNamespaceRequest(namespace="shop"))).deleted_namespace
+        deleted = (await world.ask_patiently(ops.DeleteNamespaceRequest(namespace="shop"))).deleted_namespace
         later = world.clock.seconds
     world = World(store=SqliteStore(file))
     world.clock.seconds = later
@@ -188,7 +179,7 @@ async def test_a_delay_keeps_all_of_it_for_so_long(world: World) -> None:
     await start_in(world, "order-1")
     request = ops.DeleteNamespaceRequest(namespace="shop")
     request.namespace_delete_delay.seconds = 100
-    deleted = (await ask(world, request)).deleted_namespace
+    deleted = (await world.ask_patiently(request)).deleted_namespace
 
     await housekeeping(world)
     assert await state_of(world, deleted) == 3

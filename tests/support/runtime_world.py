@@ -214,6 +214,15 @@ class World:
         assert call.reply is not None, f"{call.method} is not answered"
         return call.reply
 
+    async def ask_patiently(self, request: Message) -> Any:
+        """`ask`, also of a store with threads of its own."""
+        call = self.call(request)
+        while not call.answered:
+            await self.settle()
+        if call.error is not None:
+            raise call.error
+        return call.reply
+
     async def start_workflow(self, workflow_id: str = "order-1", **fields: Any) -> str:
         run_id: str = (await self.ask(start_request(workflow_id, **fields))).run_id
         return run_id

@@ -18,7 +18,7 @@ from perdure.engine.times import SECOND
 from perdure.errors import InvalidArgument
 
 _ZONE: Final = re.compile(r"(?:CRON_)?TZ=(\S+)\s+(.*)", re.DOTALL)
-_DESCRIPTORS: Final = {
+DESCRIPTORS: Final = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
     "@monthly": "0 0 1 * *",
@@ -81,7 +81,7 @@ def parse(spec: str) -> Every | Fields:
             raise InvalidArgument("invalid CronSchedule.") from error
     if expression.startswith("@every "):
         return Every(_go_duration(expression.removeprefix("@every ").strip()))
-    expression = _DESCRIPTORS.get(expression, expression)
+    expression = DESCRIPTORS.get(expression, expression)
     fields = expression.split()
     if len(fields) != 5 or not all(form.fullmatch(field) for form, field in zip(_FIELDS, fields, strict=True)):
         raise InvalidArgument("invalid CronSchedule.")

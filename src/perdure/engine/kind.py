@@ -7,6 +7,7 @@ A kind that is no workflow subclasses `RecordKind`, and is entered in the table 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -57,7 +58,7 @@ class Kind(Protocol):
         """A line for each of them."""
 
 
-class RecordKind:
+class RecordKind(ABC):
     """What kinds without a history have in common. Subclasses give at least `name`, `state`, `division`,
     `next_deadline` and `wake`."""
 
@@ -81,11 +82,13 @@ class RecordKind:
     def decode(self, core: bytes, items: list[tuple[int, str, bytes]]) -> Record:
         return decode_record(core, items, self.state)
 
+    @abstractmethod
     def next_deadline(self, run: Record) -> int:
-        raise NotImplementedError
+        """As `Kind`."""
 
+    @abstractmethod
     def wake(self, shared: Shared, run: Record) -> bool:
-        raise NotImplementedError
+        """As `Kind`."""
 
     def deliver(self, shared: Shared, run: Record | None, message: Message) -> None:
         raise TypeError(f"no receiver for {type(message).__name__}")

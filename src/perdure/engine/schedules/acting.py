@@ -17,6 +17,7 @@ from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
 from perdure.engine.messages import ScheduledClosed, ScheduledRefused, ScheduledStarted, StartScheduled, StopScheduled
 from perdure.engine.record import Record, RecordTurn
+from perdure.engine.schedules.action import start_request
 from perdure.engine.schedules.overlap import sort_out
 from perdure.engine.schedules.spec import Spec, TooManyExclusions, compile_spec
 from perdure.engine.schedules.state import (
@@ -175,26 +176,7 @@ def _plan(turn: RecordTurn, state: ScheduleState, upcoming: int | None) -> None:
 def _template(record: Record) -> StartWorkflowExecutionRequest:
     """The start request of the schedule's action, but for what tells one run from another."""
     wanted = ScheduleAction.FromString(record.items[ACTION, ""]).start_workflow
-    request = StartWorkflowExecutionRequest()
-    request.namespace = record.namespace
-    request.workflow_id = wanted.workflow_id
-    request.workflow_type.CopyFrom(wanted.workflow_type)
-    request.task_queue.CopyFrom(wanted.task_queue)
-    for name in (
-        "input",
-        "workflow_execution_timeout",
-        "workflow_run_timeout",
-        "workflow_task_timeout",
-        "retry_policy",
-        "memo",
-        "search_attributes",
-        "header",
-        "user_metadata",
-        "versioning_override",
-        "priority",
-    ):
-        if wanted.HasField(name):
-            getattr(request, name).CopyFrom(getattr(wanted, name))
+    request = start_request(wanted, record.namespace)
     request.identity = f"temporal-scheduler-{record.namespace}-{record.execution_id}"
     request.workflow_id_conflict_policy = _KEEP
     by = request.search_attributes.indexed_fields["TemporalScheduledById"]

@@ -12,10 +12,10 @@ from typing import Final
 from temporalio.api.common.v1 import SearchAttributes
 from temporalio.api.schedule.v1 import Schedule, SchedulePatch, ScheduleSpec
 from temporalio.api.workflow.v1 import NewWorkflowExecutionInfo
-from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
 from perdure.clock import Entropy
 from perdure.engine.limits import Limits
+from perdure.engine.schedules.action import start_request
 from perdure.engine.schedules.canonical import canonical_spec
 from perdure.engine.search_attributes import validate_search_attributes
 from perdure.engine.validation import validate_start
@@ -104,24 +104,8 @@ def _check_action(
         raise InvalidArgument("Scheduled workflow must not contain CronSchedule")
     if action.workflow_id_reuse_policy not in _ANY_TIME:
         raise InvalidArgument("Scheduled workflow must not contain WorkflowIDReusePolicy")
-    request = StartWorkflowExecutionRequest()
-    request.namespace = namespace
-    request.workflow_id = action.workflow_id + _SUFFIX
-    request.workflow_type.CopyFrom(action.workflow_type)
-    for name in (
-        "task_queue",
-        "input",
-        "workflow_execution_timeout",
-        "workflow_run_timeout",
-        "workflow_task_timeout",
-        "retry_policy",
-        "memo",
-        "search_attributes",
-        "priority",
-        "versioning_override",
-    ):
-        if action.HasField(name):
-            getattr(request, name).CopyFrom(getattr(action, name))
+    request = start_request(action, namespace)
+    request.workflow_id += _SUFFIX
     validate_start(request, limits, types, entropy)
     action.task_queue.CopyFrom(request.task_queue)
     if action.HasField("search_attributes"):

@@ -12,6 +12,7 @@ from typing import Final
 
 from temporalio.api.schedule.v1 import CalendarSpec, IntervalSpec, Range, StructuredCalendarSpec
 
+from perdure.engine.cron import DESCRIPTORS
 from perdure.engine.times import DAY, HOUR, MINUTE, SECOND, set_duration
 
 FIRST_YEAR: Final = 2000
@@ -53,15 +54,6 @@ FIELDS: Final = (
 SUNDAY_AGAIN: Final = 7
 """In strings, Sunday is 0 and 7."""
 
-_PREDEFINED: Final = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
 _CRON_ORDER: Final = {
     5: ("minute", "hour", "day_of_month", "month", "day_of_week"),
     6: ("minute", "hour", "day_of_month", "month", "day_of_week", "year"),
@@ -96,7 +88,7 @@ def parse_cron(text: str) -> Cron:
     text = text.strip()
     if text.startswith("@every"):
         return Cron(None, _every(text), zone)
-    words = _PREDEFINED.get(text, text).split()
+    words = DESCRIPTORS.get(text, text).split()
     order = _CRON_ORDER.get(len(words))
     if order is None:
         raise ValueError("CronString does not have 5-7 fields")
