@@ -23,3 +23,9 @@ else:
             self.values = wrapper.values
 
     globals().update({name: _Plain(getattr(_enums, name)) for name in _enums.__all__})
+
+
+def name_of(enum: Any, number: int) -> str:
+    """A value as the API spells it; a number that the installed descriptors lack as itself."""
+    known = enum.DESCRIPTOR.values_by_number.get(number)
+    return str(number) if known is None else str(known.name)

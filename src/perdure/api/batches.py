@@ -40,7 +40,7 @@ from perdure.engine.resetting import post_reset_options
 from perdure.engine.times import set_timestamp, valid_duration
 from perdure.engine.turn import Shared
 from perdure.engine.workflow_options import option_paths
-from perdure.enums import BatchOperationType, ExecutionType, ResetType
+from perdure.enums import BatchOperationType, ExecutionType, ResetType, name_of
 from perdure.errors import InvalidArgument, NotFound, ResourceExhausted
 from perdure.runtime.lookups import batch_query
 from perdure.visibility.parser import parse
@@ -254,7 +254,7 @@ def _targets(request: StartBatchOperationRequest) -> list[Target]:
     for index, target in enumerate(request.target_executions):
         if target.type not in (ExecutionType.EXECUTION_TYPE_UNSPECIFIED, ExecutionType.EXECUTION_TYPE_WORKFLOW):
             raise InvalidArgument(
-                f"target_executions[{index}] has type {_type_name(target.type)}, "
+                f"target_executions[{index}] has type {name_of(ExecutionType, target.type)}, "
                 "which is not supported for this operation"
             )
         targets.append((target.business_id, target.run_id))
@@ -263,9 +263,3 @@ def _targets(request: StartBatchOperationRequest) -> list[Target]:
             raise InvalidArgument("WorkflowId is not set on request.")
         check_run_id(run_id)
     return targets
-
-
-def _type_name(number: int) -> str:
-    """Of an execution type, as the API spells it; the number when there is no such type."""
-    known = ExecutionType.DESCRIPTOR.values_by_number.get(number)
-    return str(number) if known is None else str(known.name)

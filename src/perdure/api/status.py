@@ -19,6 +19,7 @@ from temporalio.api.errordetails.v1 import message_pb2 as details
 from temporalio.api.failure.v1.message_pb2 import MultiOperationExecutionAborted
 
 from perdure import errors
+from perdure.enums import name_of
 from perdure.storage.store import StoreFailed
 
 MAX_MESSAGE_BYTES = 4000
@@ -201,11 +202,7 @@ def _exhausted_headers(error: errors.ResourceExhausted) -> tuple[tuple[str, str]
 
 def _short(enum: Any, prefix: str, number: int) -> str:
     """RESOURCE_EXHAUSTED_CAUSE_RPS_LIMIT as RpsLimit; a number the installed descriptors lack as itself."""
-    try:
-        name: str = enum.Name(number)
-    except ValueError:
-        return str(number)
-    return "".join(word.capitalize() for word in name.removeprefix(prefix).split("_"))
+    return "".join(word.capitalize() for word in name_of(enum, number).removeprefix(prefix).split("_"))
 
 
 def _cut(message: str) -> str:
