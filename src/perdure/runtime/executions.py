@@ -47,6 +47,16 @@ class Tail:
         """Search attributes as lists know them already; None: not known here."""
         self.watchers: list[Callable[[], None]] = []
 
+    def watch(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` once after the next commit that watchers hear of. Returns a function that cancels it."""
+        self.watchers.append(wake)
+
+        def cancel() -> None:
+            if wake in self.watchers:
+                self.watchers.remove(wake)
+
+        return cancel
+
     def append(self, batch: HistoryBatch) -> int:
         """Returns by how many bytes it grew."""
         before = self.size

@@ -165,15 +165,7 @@ class Histories:
         loaded = self._loaded(run)
         if loaded is None:
             raise Unavailable("the run left memory while it was being watched, please retry")
-        watchers = loaded.tail(run).watchers
-        watchers.append(wake)
-
-        def cancel() -> None:
-            tail = loaded.tails.get(run.run_id)
-            if tail is not None and wake in tail.watchers:
-                tail.watchers.remove(wake)
-
-        return cancel
+        return loaded.tail(run).watch(wake)
 
     # ---- poll answers
     def workflow_task_answer(

@@ -594,14 +594,7 @@ class Runtime:
         record = None if loaded is None else loaded.execution.runs.get(run_id)
         if loaded is None or record is None:
             return None
-        tail = loaded.tail(record)
-        tail.watchers.append(wake)
-
-        def cancel() -> None:
-            if wake in tail.watchers:
-                tail.watchers.remove(wake)
-
-        return cancel
+        return loaded.tail(record).watch(wake)
 
     def call_at(self, deadline: float, callback: Callable[[], None]) -> Alarm:
         return self.alarms.at(deadline, callback)
