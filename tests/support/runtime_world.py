@@ -259,7 +259,9 @@ class World:
         for _ in range(40):
             await asyncio.sleep(0)
         committer = self.runtime.committer
-        while committer._scheduled:
+        for _ in range(500):  # commits wait a little for company, and on a busy machine longer
+            if not committer._scheduled and (committer.idle or self.store.holding):
+                return
             await asyncio.sleep(0.002)
             for _ in range(10):
                 await asyncio.sleep(0)
