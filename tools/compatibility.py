@@ -51,6 +51,7 @@ PARTLY: Mapping[str, str] = {
     "UpdateWorkflowExecutionOptions": "workflows cannot be pinned to a version, as deployments are not served",
     "PauseWorkflowExecution": "when frontend.WorkflowPauseEnabled is true, as in the reference server",
     "UnpauseWorkflowExecution": "as PauseWorkflowExecution",
+    "StartActivityExecution": "no completion callbacks, no eager start",
     "StartBatchOperation": "no operations on standalone activities",
     **dict.fromkeys(
         (
