@@ -60,7 +60,7 @@ PARTLY: Mapping[str, str] = {
             "ResetActivityExecution",
             "UpdateActivityExecutionOptions",
         ),
-        "of activities in workflows alone; refused for others, as the reference server does by default",
+        "of standalone activities when activity.operatorCommandsEnabled is true; off as in the reference server",
     ),
 }
 """What an RPC that is served does not do, or a deliberate difference."""

@@ -315,3 +315,41 @@ async def test_a_server_that_starts_again_goes_on_with_them(tmp_path: Path) -> N
 
     await with_server(before, db_filename=file)
     await with_server(after, db_filename=file)
+
+
+async def test_operators_commands_can_be_switched_on() -> None:
+    by_id = {"namespace": NAMESPACE, "activity_id": "charge"}
+
+    async def count(api: Api, status: str) -> int:
+        query = f"ExecutionStatus = '{status}'"
+        request = ws.CountActivityExecutionsRequest(namespace=NAMESPACE, query=query)
+        return int((await api.CountActivityExecutions(request)).count)
+
+    async def story(api: Api) -> None:
+        namespace = await api.DescribeNamespace(ws.DescribeNamespaceRequest(namespace=NAMESPACE))
+        assert namespace.namespace_info.capabilities.standalone_activity_operator_commands
+        await start(api)
+
+        await api.PauseActivityExecution(ws.PauseActivityExecutionRequest(**by_id, request_id="one"))
+        assert (await count(api, "Paused"), await count(api, "Running")) == (1, 0)
+        assert await api.poll_activity(within=2.1) == ws.PollActivityTaskQueueResponse()
+        options = ws.UpdateActivityExecutionOptionsRequest(**by_id)
+        options.activity_options.heartbeat_timeout.seconds = 7
+        options.update_mask.paths.append("heartbeat_timeout")
+        changed = await api.UpdateActivityExecutionOptions(options)
+        assert changed.activity_options.heartbeat_timeout.seconds == 7
+        await api.ResetActivityExecution(ws.ResetActivityExecutionRequest(**by_id, keep_paused=True))
+        await api.UnpauseActivityExecution(ws.UnpauseActivityExecutionRequest(**by_id))
+
+        assert (await count(api, "Paused"), await count(api, "Running")) == (0, 1)
+        assert (await api.poll_activity()).heartbeat_timeout.seconds == 7
+        with pytest.raises(Refused) as refused:
+            await api.UnpauseActivityExecution(ws.UnpauseActivityExecutionRequest(**by_id))
+        assert (refused.value.code, refused.value.message) == (
+            "FAILED_PRECONDITION",
+            "activity is in non-unpausable state Running",
+        )
+        with pytest.raises(Refused, match="activity not found for ID: z"):
+            await api.PauseActivityExecution(ws.PauseActivityExecutionRequest(**{**by_id, "activity_id": "z"}))
+
+    await with_server(story, dynamic_config={"activity.operatorCommandsEnabled": True})

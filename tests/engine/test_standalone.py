@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pytest
-from temporalio.api.activity.v1 import ActivityExecutionOutcome
+from temporalio.api.activity.v1 import ActivityExecutionOutcome, ActivityOptions
 from temporalio.api.common.v1 import Link, RetryPolicy
 from temporalio.api.enums.v1 import ActivityExecutionStatus, PendingActivityState, TimeoutType
 from temporalio.api.failure.v1 import Failure
@@ -23,12 +23,13 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.clock import SeededEntropy
+from perdure.engine.activity_options import STANDALONE_PATHS, mask_paths
 from perdure.engine.execution import ACTIVITY, Execution
 from perdure.engine.kinds import KINDS
 from perdure.engine.limits import Limits
 from perdure.engine.record import Record
 from perdure.engine.stale import Stale
-from perdure.engine.standalone import attempts, control
+from perdure.engine.standalone import attempts, control, operating
 from perdure.engine.standalone.describing import describe
 from perdure.engine.standalone.starting import Started, start, validate_start
 from perdure.engine.standalone.state import OUTCOME, ActivityTurn, item
@@ -494,6 +495,184 @@ def test_a_terminated_activity_has_the_reason_as_its_outcome() -> None:
         scene.refused(lambda turn: attempts.complete(turn, token(task), RespondActivityTaskCompletedRequest())),
         NotFound,
     )
+
+
+# ---- operators
+def pause(scene: Scene, request_id: str = "p") -> None:
+    scene.decide(lambda turn: operating.pause(turn, request_id=request_id, identity="ops", reason="why"))
+
+
+def unpause(scene: Scene, **how: Any) -> None:
+    scene.decide(lambda turn: operating.unpause(turn, **{"request_id": "", **how}))
+
+
+def reset(scene: Scene, **how: Any) -> None:
+    scene.decide(lambda turn: operating.reset(turn, **{"request_id": "", **how}))
+
+
+def update(scene: Scene, *paths: str, **options: Any) -> ActivityOptions:
+    wanted = ActivityOptions(**{k: seconds(v) if isinstance(v, int) else v for k, v in options.items()})
+    return scene.decide(
+        lambda turn: operating.update_options(
+            turn, request_id="", wanted=wanted, paths=mask_paths(paths, STANDALONE_PATHS)
+        )
+    )
+
+
+def test_a_paused_activity_waits_until_it_is_unpaused() -> None:
+    scene = started()
+    stamp = scene.attempt.stamp
+
+    pause(scene)
+    pause(scene)
+    assert (scene.status, scene.run_state) == ("PAUSED", "PAUSED")
+    assert KIND.busy(scene.record) == (0, 0)
+    with pytest.raises(Stale):
+        scene.decide(lambda turn: attempts.start_task(turn, stamp, Poller()))
+
+    scene.advance(100)
+    unpause(scene)
+    assert (scene.status, scene.offers) == ("RUNNING", 2)
+    assert scene.take().attempt == 1
+
+
+def test_an_attempt_that_is_paused_while_it_runs_waits_when_it_fails() -> None:
+    scene = started(retry_policy=RetryPolicy(maximum_attempts=1))
+    task = scene.take()
+
+    pause(scene)
+    assert (scene.status, scene.run_state) == ("RUNNING", "PAUSE_REQUESTED")
+    assert scene.beat(task).paused
+    scene.fail(task)
+    scene.advance(1000)
+
+    assert (scene.status, scene.run_state) == ("PAUSED", "PAUSED")
+    assert scene.record.changes.status
+    unpause(scene, jitter=100 * SECOND)
+    assert scene.offers == 1
+    scene.advance(100)
+    scene.complete(scene.take())
+
+
+def test_a_reset_counts_attempts_anew() -> None:
+    scene = started(retry_policy=RetryPolicy(initial_interval=seconds(1000)))
+    scene.fail(scene.take())
+
+    reset(scene, reset_heartbeat=True)
+
+    assert scene.take().attempt == 1
+
+
+def test_a_reset_of_a_running_attempt_comes_after_it() -> None:
+    scene = started(retry_policy=RetryPolicy(maximum_attempts=1))
+    task = scene.take()
+
+    reset(scene)
+    assert scene.beat(task).reset
+    assert scene.refused(lambda turn: operating.reset(turn, request_id="")).message == (
+        "cannot reset an activity with a pending reset"
+    )
+    scene.fail(task)
+    scene.advance(1)
+
+    again = scene.take()
+    assert again.attempt == 1
+    assert not scene.beat(again).reset
+
+
+def test_options_change_path_by_path_and_workers_are_given_them() -> None:
+    scene = started(heartbeat_timeout=5, start_to_close_timeout=10)
+
+    now = update(scene, "start_to_close_timeout", "retry_policy.maximum_attempts", start_to_close_timeout=30)
+
+    assert duration_us(now.start_to_close_timeout) == 30 * SECOND
+    assert duration_us(now.heartbeat_timeout) == 5 * SECOND
+    task = scene.take()
+    assert duration_us(task.start_to_close_timeout) == 30 * SECOND
+    back = scene.decide(
+        lambda turn: operating.update_options(turn, request_id="", wanted=ActivityOptions(), paths=None)
+    )
+    assert duration_us(back.start_to_close_timeout) == 10 * SECOND
+    scene.complete(task)
+
+
+def test_a_start_delay_changes_until_it_is_over() -> None:
+    scene = started(start_delay=1000)
+
+    assert duration_us(update(scene, "startDelay", start_delay=10).start_delay) == 10 * SECOND
+    scene.advance(10)
+    assert scene.offers == 1
+
+    error = scene.refused(
+        lambda turn: operating.update_options(
+            turn, request_id="", wanted=ActivityOptions(start_delay=seconds(5)), paths=["start_delay"]
+        )
+    )
+    assert error.message == "cannot update start_delay: the first activity attempt has already been dispatched"
+
+
+def test_a_shorter_delay_that_is_over_already_gives_it_out_at_once() -> None:
+    scene = started(start_delay=1000)
+    scene.advance(20)
+
+    update(scene, "start_delay", start_delay=10)
+
+    assert scene.offers == 1
+
+
+@pytest.mark.parametrize(
+    ("operate", "message"),
+    [
+        (operating.unpause, "activity is in non-unpausable state Running"),
+        (
+            lambda turn, request_id: operating.update_options(
+                turn, request_id=request_id, wanted=ActivityOptions(), paths=["start_to_close_timeout"]
+            ),
+            "a valid StartToClose or ScheduleToCloseTimeout is not set on ScheduleActivityTaskCommand. "
+            "ActivityId=charge ActivityType=Charge",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_refused(operate: Any, message: str) -> None:
+    scene = started()
+
+    assert scene.refused(lambda turn: operate(turn, request_id="")).message == message
+
+
+@pytest.mark.parametrize(
+    ("operate", "message"),
+    [
+        (
+            lambda turn, request_id: operating.pause(turn, request_id=request_id, identity="", reason=""),
+            "activity is in non-pausable state Terminated",
+        ),
+        (operating.unpause, "activity is in non-unpausable state Terminated"),
+        (operating.reset, "activity execution is not running"),
+        (
+            lambda turn, request_id: operating.update_options(
+                turn, request_id=request_id, wanted=ActivityOptions(), paths=None
+            ),
+            "activity execution is not running",
+        ),
+    ],
+)
+def test_a_closed_activity_is_not_operated_on_but_a_repeated_request_is_answered(operate: Any, message: str) -> None:
+    scene = started()
+    pause(scene, "one")
+    scene.decide(lambda turn: control.terminate(turn, request_id="t", reason="", identity=""))
+
+    pause(scene, "one")
+    assert scene.refused(lambda turn: operate(turn, request_id="")).message == message
+
+
+def test_a_cancelled_attempt_is_not_reset() -> None:
+    scene = started()
+    scene.take()
+    scene.request_cancel()
+
+    error = scene.refused(lambda turn: operating.reset(turn, request_id=""))
+
+    assert error.message == "cannot reset an activity with a pending cancellation"
 
 
 # ---- stored form

@@ -7,7 +7,7 @@ Source: temporal/api/workflowservice/v1/request_response.proto.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.activity.v1 import ActivityOptions
@@ -32,15 +32,23 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.api.call import PENDING, Call, Pending, Reply
 from perdure.api.checks import check_identity, check_run_id, check_workflow_id, longer_than
+from perdure.api.standalone_answers import check_activity_run_id, found
 from perdure.engine.activity_operations import Target, pause_activities, reset_activities, unpause_activities
-from perdure.engine.activity_options import mask_paths, restore_options, update_options
+from perdure.engine.activity_options import PATHS, STANDALONE_PATHS, mask_paths, restore_options, update_options
+from perdure.engine.execution import ACTIVITY
+from perdure.engine.record import Record
+from perdure.engine.standalone import operating
+from perdure.engine.standalone.state import ActivityTurn
 from perdure.engine.times import valid_duration
-from perdure.engine.turn import Turn
+from perdure.engine.turn import Shared, Turn
 from perdure.errors import InvalidArgument, Unimplemented
 from perdure.runtime.namespaces import Namespace
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
+
+STANDALONE_COMMANDS: Final = "activity.operatorCommandsEnabled"
+"""Dynamic setting: whether standalone activities take these commands too; false as in the reference."""
 
 Operation = PauseActivityRequest | UnpauseActivityRequest | ResetActivityRequest | UpdateActivityOptionsRequest
 OneOperation = (
@@ -121,6 +129,10 @@ class ActivityOperationHandlers:
         namespace = self._runtime.namespaces.active(request.namespace)
         self._check_texts(request)
 
+        def pause_standalone(turn: ActivityTurn) -> Reply:
+            operating.pause(turn, request_id=request.request_id, identity=request.identity, reason=request.reason)
+            return PauseActivityExecutionResponse()
+
         def pause(turn: Turn) -> Reply:
             pause_activities(
                 turn,
@@ -131,7 +143,7 @@ class ActivityOperationHandlers:
             )
             return PauseActivityExecutionResponse()
 
-        return self._decide_one(namespace, request, call, pause)
+        return self._decide_one(namespace, request, call, pause, pause_standalone)
 
     def UnpauseActivityExecution(self, request: UnpauseActivityExecutionRequest, call: Call) -> Reply | Pending:
         namespace = self._runtime.namespaces.active(request.namespace)
@@ -141,7 +153,11 @@ class ActivityOperationHandlers:
             unpause_activities(turn, Target(request.activity_id), jitter=jitter)
             return UnpauseActivityExecutionResponse()
 
-        return self._decide_one(namespace, request, call, unpause)
+        def unpause_standalone(turn: ActivityTurn) -> Reply:
+            operating.unpause(turn, request_id=request.request_id, jitter=jitter)
+            return UnpauseActivityExecutionResponse()
+
+        return self._decide_one(namespace, request, call, unpause, unpause_standalone)
 
     def ResetActivityExecution(self, request: ResetActivityExecutionRequest, call: Call) -> Reply | Pending:
         namespace = self._runtime.namespaces.active(request.namespace)
@@ -158,13 +174,24 @@ class ActivityOperationHandlers:
             )
             return ResetActivityExecutionResponse()
 
-        return self._decide_one(namespace, request, call, reset)
+        def reset_standalone(turn: ActivityTurn) -> Reply:
+            operating.reset(
+                turn,
+                request_id=request.request_id,
+                reset_heartbeat=request.reset_heartbeat,
+                keep_paused=request.keep_paused,
+                jitter=jitter,
+                restore_original_options=request.restore_original_options,
+            )
+            return ResetActivityExecutionResponse()
+
+        return self._decide_one(namespace, request, call, reset, reset_standalone)
 
     def UpdateActivityExecutionOptions(
         self, request: UpdateActivityExecutionOptionsRequest, call: Call
     ) -> Reply | Pending:
         namespace = self._runtime.namespaces.active(request.namespace)
-        paths = _paths(request)
+        paths = _paths(request, PATHS if request.workflow_id else STANDALONE_PATHS)
 
         def update(turn: Turn) -> Reply:
             reply = UpdateActivityExecutionOptionsResponse()
@@ -172,7 +199,15 @@ class ActivityOperationHandlers:
             reply.activity_options.CopyFrom(options)
             return reply
 
-        return self._decide_one(namespace, request, call, update)
+        def update_standalone(turn: ActivityTurn) -> Reply:
+            reply = UpdateActivityExecutionOptionsResponse()
+            options = operating.update_options(
+                turn, request_id=request.request_id, wanted=request.activity_options, paths=paths
+            )
+            reply.activity_options.CopyFrom(options)
+            return reply
+
+        return self._decide_one(namespace, request, call, update, update_standalone)
 
     # ----
     def _check_texts(self, request: PauseActivityRequest | PauseActivityExecutionRequest) -> None:
@@ -190,16 +225,29 @@ class ActivityOperationHandlers:
         return PENDING
 
     def _decide_one(
-        self, namespace: Namespace, request: OneOperation, call: Call, decide: Callable[[Turn], Reply]
+        self,
+        namespace: Namespace,
+        request: OneOperation,
+        call: Call,
+        decide: Callable[[Turn], Reply],
+        decide_standalone: Callable[[ActivityTurn], Reply],
     ) -> Pending:
         runtime = self._runtime
-        if not request.workflow_id:
+        if not request.workflow_id and not runtime.config.dynamic.bool(STANDALONE_COMMANDS, False):
             raise Unimplemented("Standalone activity operator commands are disabled")
         if not request.activity_id:
             raise InvalidArgument("activity ID is required")
-        check_run_id(request.run_id)
         check_identity(request.identity, runtime.limits)
-        runtime.decide(namespace, request.workflow_id, request.run_id, decide, call)
+        if request.workflow_id:
+            check_run_id(request.run_id)
+            runtime.decide(namespace, request.workflow_id, request.run_id, decide, call)
+            return PENDING
+        check_activity_run_id(request.run_id)
+
+        def on_record(shared: Shared, record: Record | None) -> Reply:
+            return decide_standalone(ActivityTurn(shared, found(record, request)))
+
+        runtime.decide_record(namespace.id, ACTIVITY, request.activity_id, request.run_id, on_record, call)
         return PENDING
 
 
@@ -222,7 +270,9 @@ def _jitter(jitter: Duration) -> int:
         raise InvalidArgument(f"invalid Jitter: {error.message}") from error
 
 
-def _paths(request: UpdateActivityOptionsRequest | UpdateActivityExecutionOptionsRequest) -> list[str] | None:
+def _paths(
+    request: UpdateActivityOptionsRequest | UpdateActivityExecutionOptionsRequest, known: frozenset[str] = PATHS
+) -> list[str] | None:
     """None: the original options are wanted back."""
     if request.restore_original:
         if request.update_mask.paths:
@@ -234,7 +284,7 @@ def _paths(request: UpdateActivityOptionsRequest | UpdateActivityExecutionOption
         raise InvalidArgument("UpdateMask is not provided")
     if not request.update_mask.paths:
         raise InvalidArgument("UpdateMask must specify at least one path")
-    return mask_paths(request.update_mask.paths)
+    return mask_paths(request.update_mask.paths, known)
 
 
 def _changed(turn: Turn, target: Target, options: ActivityOptions, paths: list[str] | None) -> ActivityOptions:

@@ -25,6 +25,7 @@ from temporalio.api.workflowservice.v1 import (
     UpdateNamespaceResponse,
 )
 
+from perdure.api.activity_operations import STANDALONE_COMMANDS
 from perdure.api.answers import after_commit
 from perdure.api.call import PENDING, Call, Pending, Reply
 from perdure.api.checks import longer_than
@@ -197,6 +198,7 @@ class NamespaceHandlers:
         can.poller_autoscaling = True
         can.standalone_activities = standalone_enabled(self._runtime)
         can.standalone_activity_start_delay = self._runtime.config.dynamic.bool(START_DELAY, True)
+        can.standalone_activity_operator_commands = self._runtime.config.dynamic.bool(STANDALONE_COMMANDS, False)
         can.workflow_pause = self._runtime.config.dynamic.bool(PAUSE_ENABLED, False)
         info.limits.blob_size_limit_error = limits.blob_size
         info.limits.memo_size_limit_error = limits.memo_size

@@ -31,8 +31,8 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.api import lists
 from perdure.api.call import PENDING, Call, Pending, Reply
-from perdure.api.checks import UUID, check_identity, longer_than
-from perdure.api.standalone_answers import standalone_enabled
+from perdure.api.checks import check_identity, longer_than
+from perdure.api.standalone_answers import check_activity_run_id, found, standalone_enabled
 from perdure.engine.execution import ACTIVITY
 from perdure.engine.record import Record
 from perdure.engine.standalone import control, starting
@@ -40,7 +40,7 @@ from perdure.engine.standalone.describing import describe, outcome_of
 from perdure.engine.standalone.state import ActivityTurn
 from perdure.engine.times import set_duration, set_timestamp
 from perdure.engine.turn import Shared
-from perdure.errors import InvalidArgument, NotFound, Unimplemented
+from perdure.errors import InvalidArgument, Unimplemented
 from perdure.runtime.inputs import Outcome
 from perdure.runtime.namespaces import Namespace
 from perdure.runtime.record_waits import RecordWait
@@ -99,7 +99,7 @@ class StandaloneActivityHandlers:
         time = self._runtime.time
 
         def look(_: Shared, record: Record | None) -> Reply | None:
-            record = _found(record, request)
+            record = found(record, request)
             if seen is not None and seen[0] != record.run_id:
                 raise InvalidArgument("long poll token does not match execution")
             if seen is not None and seen[1] == record.state.transitions and record.running:
@@ -115,7 +115,7 @@ class StandaloneActivityHandlers:
         namespace = self._check(request)
 
         def look(_: Shared, record: Record | None) -> Reply | None:
-            record = _found(record, request)
+            record = found(record, request)
             return None if record.running else outcome_of(record)
 
         self._wait(namespace, request, look, call, _NOT_CLOSED)
@@ -197,8 +197,7 @@ class StandaloneActivityHandlers:
         if longer_than(request.activity_id, limit):
             length = len(request.activity_id.encode())
             raise InvalidArgument(f"activity ID exceeds length limit. Length={length} Limit={limit}")
-        if request.run_id and UUID.fullmatch(request.run_id) is None:
-            raise InvalidArgument("invalid run id: must be a valid UUID")
+        check_activity_run_id(request.run_id)
         return namespace
 
     def _check_texts(self, request: RequestCancelActivityExecutionRequest | TerminateActivityExecutionRequest) -> None:
@@ -213,7 +212,7 @@ class StandaloneActivityHandlers:
         self, namespace: Namespace, request: Named, call: Call, decide: Callable[[ActivityTurn], Reply | Outcome]
     ) -> Pending:
         def on_record(shared: Shared, record: Record | None) -> Reply | Outcome:
-            return decide(ActivityTurn(shared, _found(record, request)))
+            return decide(ActivityTurn(shared, found(record, request)))
 
         self._runtime.decide_record(namespace.id, ACTIVITY, request.activity_id, request.run_id, on_record, call)
         return PENDING
@@ -228,13 +227,6 @@ class StandaloneActivityHandlers:
     ) -> None:
         key = (namespace.id, ACTIVITY, request.activity_id)
         RecordWait(self._runtime, key, request.run_id, look, call, empty).ask()
-
-
-def _found(record: Record | None, request: Named) -> Record:
-    if record is None:
-        named = f", RunID: {request.run_id}" if request.run_id else ""
-        raise NotFound(f"activity not found for ID: {request.activity_id}{named}")
-    return record
 
 
 # ---- tokens of describe's long polls: msgpack [run ID, transitions seen]

@@ -3,7 +3,7 @@ says so, or with no workflow's ID beside the activity's."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from temporalio.api.workflowservice.v1 import (
     RecordActivityTaskHeartbeatByIdRequest,
@@ -25,13 +25,14 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.api.call import Call, Reply
+from perdure.api.checks import UUID
 from perdure.engine.activities import Heartbeat, Which
 from perdure.engine.execution import ACTIVITY
 from perdure.engine.record import Record
 from perdure.engine.standalone import attempts
 from perdure.engine.standalone.state import ActivityTurn
 from perdure.engine.turn import Shared
-from perdure.errors import NotFound
+from perdure.errors import InvalidArgument, NotFound
 from perdure.runtime.namespaces import Namespace
 
 if TYPE_CHECKING:
@@ -55,6 +56,28 @@ Answer = (
 
 def standalone_enabled(runtime: Runtime) -> bool:
     return runtime.config.dynamic.bool(ENABLED, True)
+
+
+class Named(Protocol):
+    """A request that names an activity; `run_id` empty: its latest run."""
+
+    @property
+    def activity_id(self) -> str: ...
+
+    @property
+    def run_id(self) -> str: ...
+
+
+def found(record: Record | None, request: Named) -> Record:
+    if record is None:
+        named = f", RunID: {request.run_id}" if request.run_id else ""
+        raise NotFound(f"activity not found for ID: {request.activity_id}{named}")
+    return record
+
+
+def check_activity_run_id(run_id: str) -> None:
+    if run_id and UUID.fullmatch(run_id) is None:
+        raise InvalidArgument("invalid run id: must be a valid UUID")
 
 
 def answer_standalone(

@@ -13,7 +13,8 @@ from temporalio.api.common.v1 import RetryPolicy
 from perdure.engine.activity_commands import TIMEOUTS, normalised, valid_timeout
 from perdure.engine.activity_operations import Target, offer, put, select
 from perdure.engine.failures import next_delay
-from perdure.engine.state import Activity
+from perdure.engine.limits import Limits
+from perdure.engine.state import Activity, Run
 from perdure.engine.times import set_duration
 from perdure.engine.turn import Turn
 from perdure.engine.validation import fill_and_validate_retry_policy, validate_priority, validate_task_queue
@@ -37,14 +38,15 @@ PATHS: Final = frozenset(
     )
 )
 """What an update mask may name."""
+STANDALONE_PATHS: Final = PATHS | {"start_delay"}
 
 
-def mask_paths(paths: Iterable[str]) -> list[str]:
+def mask_paths(paths: Iterable[str], known: frozenset[str] = PATHS) -> list[str]:
     """The paths in snake case: clients also send them as JSON spells them. Raises InvalidArgument for unknown ones."""
     wanted = []
     for path in paths:
         snake = re.sub(r"(?<=[a-z])([A-Z])", r"_\1", path).lower()
-        if snake not in PATHS:
+        if snake not in known:
             raise InvalidArgument(f'unsupported update_mask path: "{path}"')
         wanted.append(snake)
     return wanted
@@ -111,7 +113,7 @@ def merge_options(current: ActivityOptions, wanted: ActivityOptions, paths: Iter
 def _merged(turn: Turn, activity: Activity, wanted: ActivityOptions, paths: list[str]) -> Activity:
     options = options_of(activity)
     merge_options(options, wanted, paths)
-    return _with(turn, activity, options)
+    return with_options(activity, options, turn.limits, turn.run)
 
 
 def restored(turn: Turn, activity: Activity) -> Activity:
@@ -124,12 +126,13 @@ def restored(turn: Turn, activity: Activity) -> Activity:
     options.retry_policy.CopyFrom(source.retry_policy)
     if source.HasField("priority"):
         options.priority.CopyFrom(source.priority)
-    return _with(turn, activity, options)
+    return with_options(activity, options, turn.limits, turn.run)
 
 
-def _with(turn: Turn, activity: Activity, options: ActivityOptions) -> Activity:
-    """A copy with those options, unset timeouts following from the others. Raises InvalidArgument."""
-    validate_task_queue(options.task_queue, turn.limits)
+def with_options(activity: Activity, options: ActivityOptions, limits: Limits, run: Run | None = None) -> Activity:
+    """A copy with those options, unset timeouts following from the others, an unset priority from the run's. Raises
+    InvalidArgument."""
+    validate_task_queue(options.task_queue, limits)
     fill_and_validate_retry_policy(options.retry_policy)
     if options.HasField("priority"):
         validate_priority(options.priority)
@@ -143,7 +146,7 @@ def _with(turn: Turn, activity: Activity, options: ActivityOptions) -> Activity:
     schedule_to_close, schedule_to_start, start_to_close, heartbeat = normalised(
         schedule_to_close, schedule_to_start, start_to_close, heartbeat, 0
     )
-    run = turn.run
+    priority = options.priority
     copy: Activity = activity.replace(
         queue=options.task_queue.name,
         schedule_to_close=schedule_to_close,
@@ -151,9 +154,9 @@ def _with(turn: Turn, activity: Activity, options: ActivityOptions) -> Activity:
         start_to_close=start_to_close,
         heartbeat_timeout=heartbeat,
         retry_policy=options.retry_policy.SerializeToString(deterministic=True),
-        priority=options.priority.priority_key or run.priority_key,
-        fairness_key=options.priority.fairness_key or run.fairness_key,
-        fairness_weight=options.priority.fairness_weight or run.fairness_weight,
+        priority=priority.priority_key or (run.priority_key if run is not None else 0),
+        fairness_key=priority.fairness_key or (run.fairness_key if run is not None else ""),
+        fairness_weight=priority.fairness_weight or (run.fairness_weight if run is not None else 0.0),
         answer=b"",  # made anew, with the options in force, when a poller comes
     )
     if not copy.started_at and not copy.offered and copy.attempt > 1:

@@ -11,6 +11,7 @@ from temporalio.client import Client
 from tests.support.server_process import running_dev_server
 
 OPTIONS = (
+    *("--dynamic-config-value", "activity.operatorCommandsEnabled=true"),
     *("--namespace", "other"),
     *("--search-attribute", "CustomerId=Keyword"),
     *("--search-attribute", "Amount=Int"),

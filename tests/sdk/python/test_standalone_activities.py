@@ -14,6 +14,7 @@ from temporalio.client import (
     ActivityExecutionStatus,
     ActivityFailureError,
     ActivityHandle,
+    ActivityOptionsKeys,
     AsyncActivityHandle,
     Client,
     PendingActivityState,
@@ -291,3 +292,18 @@ async def test_what_is_not_there_is_not_found(client: Client) -> None:
         await client.get_activity_handle("nobody-started-it").describe()
 
     assert missing.value.status == RPCStatusCode.NOT_FOUND
+
+
+async def test_an_activity_is_paused_changed_and_unpaused(client: Client) -> None:
+    async with working(client) as task_queue:
+        handle = await client.start_activity(
+            greet, "Ann", id=unique("held"), task_queue=unique("nobody"), start_to_close_timeout=SOON
+        )
+        await handle.pause(reason="wait")
+        assert (await handle.describe()).status == ActivityExecutionStatus.PAUSED
+
+        changed = await handle.update_options([ActivityOptionsKeys.task_queue.value_set(task_queue)])
+        assert changed.task_queue == task_queue
+        await handle.unpause()
+
+        assert (await handle.result()).endswith("attempt 1)")

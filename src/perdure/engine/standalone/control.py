@@ -11,8 +11,8 @@ from temporalio.api.activity.v1 import ActivityExecutionOutcome
 from temporalio.api.common.v1 import Payloads
 
 from perdure.engine.standalone.attempts import close_canceled
+from perdure.engine.standalone.describing import status_name
 from perdure.engine.standalone.state import TERMINATED, ActivityTurn
-from perdure.enums import ActivityExecutionStatus
 from perdure.errors import FailedPrecondition
 
 
@@ -57,6 +57,4 @@ def terminate(turn: ActivityTurn, *, request_id: str, reason: str, identity: str
 
 def _check_running(turn: ActivityTurn) -> None:
     if not turn.record.running:
-        name = ActivityExecutionStatus.Name(turn.record.status)  # type: ignore[arg-type] # an int of that enum
-        words = name.removeprefix("ACTIVITY_EXECUTION_STATUS_").split("_")
-        raise FailedPrecondition(f"activity is in terminal state {''.join(word.capitalize() for word in words)}")
+        raise FailedPrecondition(f"activity is in terminal state {status_name(turn.record)}")

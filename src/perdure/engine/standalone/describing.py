@@ -16,7 +16,7 @@ from perdure.engine.record import Record
 from perdure.engine.standalone.state import ABOUT, OUTCOME, PAUSED, START, ActivityExecution, item
 from perdure.engine.state import Activity
 from perdure.engine.times import set_duration, set_timestamp
-from perdure.enums import PendingActivityState
+from perdure.enums import ActivityExecutionStatus, PendingActivityState
 
 _P = PendingActivityState
 
@@ -47,6 +47,13 @@ def shown_status(record: Record) -> int:
     state: ActivityExecution = record.state
     attempt = state.attempt
     return PAUSED if record.running and attempt.paused and not attempt.started_at else record.status
+
+
+def status_name(record: Record) -> str:
+    """As filters spell it: `TimedOut`."""
+    name = ActivityExecutionStatus.Name(shown_status(record))  # type: ignore[arg-type] # an int of that enum
+    words = name.removeprefix("ACTIVITY_EXECUTION_STATUS_").split("_")
+    return "".join(word.capitalize() for word in words)
 
 
 def size_of(record: Record) -> int:

@@ -108,7 +108,7 @@ def start(shared: Shared, current: Record | None, request: StartActivityExecutio
     if current is not None:
         if request.request_id == current.create_request_id:
             return Started(current.run_id, True)
-        if request.request_id in current.request_ids:
+        if current.request_ids.get(request.request_id, (0, 0))[0] == _ATTACHED:
             return Started(current.run_id, False)
         if current.running:
             if request.id_conflict_policy != _USE_EXISTING:
