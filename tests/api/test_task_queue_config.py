@@ -119,6 +119,29 @@ async def test_the_rate_of_the_latest_poll_is_shown_and_overruled_by_settings(ap
     assert (await waiting).activity_id == "b"
 
 
+async def test_each_fairness_key_is_held_to_its_own_rate(api: Api) -> None:
+    await configure(api, update_fairness_key_rate_limit_default=limit(0.001))
+    await api.start()
+    commands = []
+    for activity_id, key in (("a-1", "a"), ("a-2", "a"), ("b-1", "b"), ("plain", "")):
+        command = schedule_activity(activity_id)
+        command.schedule_activity_task_command_attributes.priority.fairness_key = key
+        commands.append(command)
+    await api.step(*commands)
+
+    passed = {(await api.poll_activity()).activity_id for _ in range(3)}
+    waiting = asyncio.ensure_future(api.poll_activity(identity="next"))
+    while len((await describe(api)).pollers) < 2:
+        pass
+    described = await describe(api, report_stats=True)
+    await configure(api, update_fairness_key_rate_limit_default=Update())
+
+    assert passed == {"a-1", "b-1", "plain"}
+    assert described.stats.approximate_backlog_count == 1
+    assert described.stats.rate_limiting_active
+    assert (await waiting).activity_id == "a-2"
+
+
 async def test_settings_hold_after_a_restart(tmp_path: Path) -> None:
     database = tmp_path / "perdure.db"
     for started_again in (False, True):

@@ -39,6 +39,10 @@ class MatchingMachine(RuleBasedStateMachine):
         self.reads: list[tuple[Load, list[Task], bool]] = []
         self.limits: dict[QueueKey, tuple[float, float]] = {}  # rate, since when
         self.passed = dict.fromkeys(QUEUES, 0)
+        self.rates: dict[QueueKey, float | None] = {}
+        self.key_rates: dict[QueueKey, float | None] = {}
+        self.of_keys: set[QueueKey] = set()  # queues whose fairness keys have limits
+        self.loose = False  # such limits ended while rows were read
 
     # ---- the model
 
@@ -50,14 +54,23 @@ class MatchingMachine(RuleBasedStateMachine):
         return [poller for poller in self.parked if poller.queue == queue]
 
     def take(self, poller: Poller, task: Task) -> None:
-        expected = self.head(poller.queue)
-        assert expected is not None
-        assert expected.task_no == task.task_no, f"{task} overtook {expected}"
+        if poller.queue in self.of_keys:  # others of another key may have to wait
+            alike = [other for other in self.waiting.values() if self.alike(other, task)]
+            expected = min(alike, key=lambda task: task.order)
+        else:
+            head = self.head(poller.queue)
+            assert head is not None
+            expected = head
+        assert self.loose or expected.task_no == task.task_no, f"{task} overtook {expected}"
+        assert task.task_no in self.waiting
         del self.waiting[task.task_no]
         assert poller.task is task
         assert poller not in self.taken
         self.taken[poller] = task
         self.passed[poller.queue] += 1
+
+    def alike(self, task: Task, other: Task) -> bool:
+        return (task.queue, task.priority, task.fairness_key) == (other.queue, other.priority, other.fairness_key)
 
     def held_back(self, queue: QueueKey) -> bool:
         return self.matching.throttled.get(queue, -1.0) > self.now
@@ -81,7 +94,13 @@ class MatchingMachine(RuleBasedStateMachine):
         if load is None:
             return False
         rows = sorted(
-            (task for task in self.rows.values() if task.queue == queue and task.order > load.after),
+            (
+                task
+                for task in self.rows.values()
+                if task.queue == queue
+                and task.order > load.after
+                and (load.place is None or load.place == (task.priority, task.fairness_key))
+            ),
             key=lambda task: task.order,
         )
         page = [copy_of(task) for task in rows[: load.limit]]
@@ -129,7 +148,8 @@ class MatchingMachine(RuleBasedStateMachine):
         if poller is not None:
             assert poller is self.line(queue)[0]
             ahead = self.head(queue)
-            assert ahead is None or ahead.priority > priority, "a new task overtook the backlog"
+            of_keys = queue in self.of_keys
+            assert of_keys or ahead is None or ahead.priority > priority, "a new task overtook the backlog"
             assert task.fairness_pass == 0
             self.passed[queue] += 1
             self.parked.remove(poller)
@@ -139,11 +159,7 @@ class MatchingMachine(RuleBasedStateMachine):
         if not self.matching.place(task, self.now):
             self.matching.learn(task, self.passes(task), self.now)
             assert self.matching.place(task, self.now)
-        alike = [
-            other.order
-            for other in self.waiting.values()
-            if (other.queue, other.priority, other.fairness_key) == (queue, priority, fairness_key)
-        ]
+        alike = [other.order for other in self.waiting.values() if self.alike(other, task)]
         assert all(order < task.order for order in alike), "a key's tasks go first come, first served"
         self.waiting[task.task_no] = task
         self.added[task.task_no] = task
@@ -258,12 +274,29 @@ class MatchingMachine(RuleBasedStateMachine):
     @rule(rate=st.sampled_from([None, 0.0, 0.5, 2.0]))
     def the_rate_limit_is_set(self, rate: float | None) -> None:
         queue = QUEUES[1]
-        self.matching.configure(queue, QueueSettings(rate), self.now)
+        self.rates[queue] = rate
+        self.configure(queue)
         self.limits.pop(queue, None)
         if rate is not None:
             self.limits[queue] = rate, self.now
         self.passed[queue] = 0
         self.heed_limits()
+
+    @rule(rate=st.sampled_from([None, 0.0, 0.5, 2.0]))
+    def the_rate_limit_of_keys_is_set(self, rate: float | None) -> None:
+        queue = QUEUES[1]
+        self.key_rates[queue] = rate
+        if rate is not None:
+            self.of_keys.add(queue)
+        else:
+            self.loose |= queue in self.of_keys and self.reading(queue)
+            self.of_keys.discard(queue)
+        self.configure(queue)
+        self.heed_limits()
+
+    def configure(self, queue: QueueKey) -> None:
+        settings = QueueSettings(self.rates.get(queue), self.key_rates.get(queue))
+        self.matching.configure(queue, settings, self.now)
 
     @rule(seconds=st.sampled_from([0.25, 1.0, 10.0]))
     def time_passes(self, seconds: float) -> None:
@@ -289,7 +322,7 @@ class MatchingMachine(RuleBasedStateMachine):
     @rule()
     def the_server_crashes(self) -> None:
         self.matching = Matching(CAPACITY)
-        self.limits = {}
+        self.limits, self.rates, self.key_rates, self.of_keys, self.loose = {}, {}, {}, set(), False
         self.added, self.deleted = {}, set()
         self.taken, self.parked, self.reads = {}, [], []
         self.waiting = {number: copy_of(task) for number, task in self.rows.items()}
@@ -327,14 +360,22 @@ class MatchingMachine(RuleBasedStateMachine):
             in_flight = self.deleted | {task.task_no for task in self.taken.values()}
             assert set(matching._departed) == in_flight
         for queue in matching._queues.values():
-            assert queue.backlog.loading or len(queue.backlog.waiting) <= CAPACITY
-            assert set(queue.backlog.beyond) <= set(matching._unstored)
-            assert sum(map(len, queue.backlog._lanes)) <= 2 * len(queue.backlog.waiting) + 66
+            backlog = queue.backlog
+            assert backlog.loading or backlog._in_line() <= CAPACITY
+            assert backlog.held is None or backlog.held.count == len(list(backlog.held))
+            assert set(backlog.beyond) <= set(matching._unstored)
+            assert sum(map(len, backlog._lanes)) <= 2 * len(backlog.waiting) + 66
+            assert {task.task_no for task in backlog} == {*backlog.waiting, *backlog.beyond}
 
     def teardown(self) -> None:
         """Whatever still waits is delivered, each task once and in order."""
+        while self.reads:
+            queue = self.reads[0][0].queue
+            self.end_read(0)
+            while self.begin_read(queue):
+                self.end_read(-1)
         self.matching.configure(QUEUES[1], QueueSettings(), self.now)
-        self.limits = {}
+        self.limits, self.of_keys = {}, set()
         self.heed_limits()
         while self.reads:
             queue = self.reads[0][0].queue

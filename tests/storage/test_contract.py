@@ -247,6 +247,8 @@ async def test_the_passes_of_a_fairness_key_are_found_without_its_tasks(store: S
     )
 
     assert store.task_passes(NAMESPACE, "orders", 1, 3, "b") == (10, 20)
+    assert [each.task_no for each in store.load_tasks_of_key(NAMESPACE, "orders", 1, 3, "b", (0, 0), 9)] == [3]
+    assert store.load_tasks_of_key(NAMESPACE, "orders", 1, 3, "b", (20, 3), 9) == []
     assert store.task_passes(NAMESPACE, "orders", 1, 3, "c") == (10, -1)
     assert store.task_passes(NAMESPACE, "orders", 1, 3, "") == (10, 30)
     assert store.task_passes(NAMESPACE, "orders", 1, 1, "b") is None

@@ -153,6 +153,7 @@ def test_counts_read_an_index_and_no_rows(
     ("name", "parameters", "index"),
     [
         ("tasks", 7, "tasks_by_queue (namespace_id=? AND queue=? AND kind=? AND (priority,fairness_pass)>"),
+        ("tasks_of_key", 8, "tasks_by_fairness_key (namespace_id=? AND queue=? AND kind=? AND priority=? AND fair"),
         ("first_pass", 4, "COVERING INDEX tasks_by_queue"),
         ("last_pass", 4, "COVERING INDEX tasks_by_queue"),
         ("last_pass_of_key", 5, "tasks_by_fairness_key (namespace_id=? AND queue=? AND kind=? AND priority=? AND fair"),

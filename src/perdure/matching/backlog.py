@@ -26,6 +26,9 @@ The store lags behind memory in both directions, because rows are written and de
 * A task that was taken or withdrawn may still have a row. It is `departed` until the row's deletion is durable, and
   skipped when read. (The boundary may have moved below it since: urgent tasks push it down.)
 
+When fairness keys have rate limits, tasks before the boundary may also be out of line, held or deferred for their key:
+`key_limits.py`.
+
 So each waiting task is in exactly one place: in memory, beyond, or a durable row past the boundary, not departed.
 
 A read need not be instantaneous: between `begin_load` and `loaded` nothing is pushed out, and commits are noted but not
@@ -45,6 +48,7 @@ from operator import attrgetter
 from typing import Final
 
 from perdure.matching.fairness import Passes, Turns
+from perdure.matching.key_limits import Held, KeyLimits, Place
 from perdure.matching.tasks import LOWEST_PRIORITY, Task, TaskOrder
 
 BEGINNING: Final[TaskOrder] = (0, 0, 0)
@@ -57,10 +61,12 @@ class Backlog:
         "_departed",
         "_holes",
         "_lanes",
+        "_reread",
         "_turns",
         "_unstored",
         "after",
         "beyond",
+        "held",
         "loading",
         "overflow",
         "waiting",
@@ -79,6 +85,9 @@ class Backlog:
         self.overflow = True
         self.after = BEGINNING
         self.loading = False
+        self.held: Held | None = None
+        """Tasks out of line, waiting for the rate limits of their fairness keys; None without such limits."""
+        self._reread: TaskOrder | None = None
 
     def place(self, task: Task, weight: float) -> bool:
         """Give a new task its pass. False: what the store holds of its key must be told first, by `learn`."""
@@ -113,7 +122,7 @@ class Backlog:
 
     def push(self, task: Task) -> bool:
         """Add a waiting task. Returns False if it is past the boundary and will be read when its turn comes."""
-        if self.overflow and task.order > self.after:
+        if (self.overflow and task.order > self.after) or (self.held is not None and self.held.leaves_out(task)):
             if task.task_no in self._unstored:
                 self.beyond[task.task_no] = task
             return False
@@ -136,12 +145,91 @@ class Backlog:
                 self._holes -= 1
         raise AssertionError("a waiting task is in no lane")
 
+    def pop_limited(self, limits: KeyLimits, now: float) -> Task | None:
+        """Take the first task whose fairness key may go on; others that come before it are held."""
+        held = self.held
+        assert held is not None, "limits begin with `begin_limits`"
+        for priority, lane in enumerate(self._lanes, 1):
+            task = held.next(priority, limits, now)
+            if task is not None:
+                limits.take(task, now)
+                held.took(task, limits, now)
+                self._out_of_line(task)
+                self._dispatched(task)
+                return task
+            while lane:
+                task = lane.popleft()
+                if not task.in_line:
+                    self._holes -= 1
+                    continue
+                ready_at = limits.ready_at(task, now)
+                if ready_at <= now and not held.holds_key(task):
+                    limits.take(task, now)
+                    self._out_of_line(task)
+                    self._dispatched(task)
+                    return task
+                if not held.add(task, ready_at):
+                    self._leave(task)
+                    self._leave_out(lane, held)
+        return None
+
+    def _leave_out(self, lane: deque[Task], held: Held) -> None:
+        """A key is deferred: the rest of its tasks in line go as well."""
+        kept = []
+        for task in lane:
+            if task.in_line and held.leaves_out(task):
+                self._leave(task)
+            else:
+                kept.append(task)
+        lane.clear()
+        lane.extend(kept)
+
+    def begin_limits(self) -> None:
+        if self.held is None:
+            self.held = Held(max(2, self._capacity // 50))
+
+    def end_limits(self) -> None:
+        """What was held is in line again; what was deferred is read again."""
+        held, self.held = self.held, None
+        if held is None:
+            return
+        for task in held:
+            self._line_up(task)
+        if held.after:
+            first = min(held.after.values())
+            self._reread = first if self._reread is None else min(first, self._reread)
+            self._read_again()
+        self._trim()
+
+    def _read_again(self) -> None:
+        """Move the boundary down to where tasks may be missing in memory."""
+        first = self._reread
+        if first is None or self.loading:
+            return
+        self._reread = None
+        if self.overflow and self.after <= first:
+            return
+        self.overflow = True
+        self.after = first
+        for lane in self._lanes:
+            while lane and (not lane[-1].in_line or lane[-1].order > first):
+                task = lane.pop()
+                if task.in_line:
+                    self._leave(task)
+                else:
+                    self._holes -= 1
+        if self.held is not None:
+            for task in self.held.cut(first):
+                self._leave(task)
+
     def drop(self, task_no: int) -> Task | None:
         """Forget a task, wherever it is in memory."""
         task = self.waiting.pop(task_no, None)
         if task is None:
             return self.beyond.pop(task_no, None)
         task.in_line = False
+        if self.held is not None and self.held.remove(task):
+            return task
         self._holes += 1
         if self._holes > HOLES and self._holes > len(self.waiting):
             self._lanes = [deque(kept for kept in lane if kept.in_line) for lane in self._lanes]
@@ -150,9 +238,20 @@ class Backlog:
 
     def room(self) -> int:
         """How many rows should be read now; 0: none."""
-        if not self.overflow or self.loading or len(self.waiting) * 2 >= self._capacity:
+        in_line = self._in_line()
+        if not self.overflow or self.loading or in_line * 2 >= self._capacity:
             return 0
-        return self._capacity - len(self.waiting)
+        return self._capacity - in_line
+
+    @property
+    def known_until(self) -> TaskOrder | None:
+        """There may be tasks after this that memory does not know of; None: it knows all."""
+        ends = [] if self.held is None else list(self.held.after.values())
+        if self.overflow:
+            ends.append(self.after)
+        if self._reread is not None:
+            ends.append(self._reread)
+        return min(ends, default=None)
 
     def add_rows(self, rows: Iterable[Task], complete: bool) -> None:
         """Continue memory with the rows that follow the boundary, in order; `complete`: no more follow."""
@@ -165,18 +264,47 @@ class Backlog:
         for task in self.beyond.values():
             if complete or task.order <= self.after:
                 found[task.task_no] = task
+        held = self.held
         for task in sorted(found.values(), key=_order):
+            if held is not None and held.leaves_out(task):
+                continue
             self.beyond.pop(task.task_no, None)
             if task.task_no in self._departed:
                 self._departed[task.task_no] = task  # known in full now, should its deletion be refused
             else:
                 self._insert(task)
         self._trim()
+        self._read_again()
+
+    def add_key_rows(self, place: Place, rows: list[Task], complete: bool, ready_at: float) -> None:
+        """Continue a deferred key with its rows that follow, in order; `complete`: no more follow."""
+        held = self.held
+        if held is not None and place in held.after:
+            found = {task.task_no: task for task in rows if not self.overflow or task.order <= self.after}
+            last: TaskOrder | None = None
+            if not complete and found and len(found) == len(rows):
+                last = next(reversed(found.values())).order
+            for task in self.beyond.values():
+                end = last or (self.after if self.overflow else None)
+                if (task.priority, task.fairness_key) == place and (end is None or task.order <= end):
+                    found[task.task_no] = task
+            held.resume(place, last)
+            for task in sorted(found.values(), key=_order):
+                self.beyond.pop(task.task_no, None)
+                if task.task_no in self._departed:
+                    self._departed[task.task_no] = task
+                elif task.task_no not in self.waiting:  # or it is in line, not looked at yet
+                    held.put(task, ready_at)
+                    task.in_line = True
+                    self.waiting[task.task_no] = task
+        self._trim()
+        self._read_again()
 
     def oldest_created(self) -> int | None:
         heads = (next((task.created for task in lane if task.in_line), None) for lane in self._lanes)
         known = [created for created in heads if created is not None]
         known.extend(task.created for task in self.beyond.values())
+        known.extend(task.created for task in self.held or ())
         return min(known, default=None)
 
     def __len__(self) -> int:
@@ -184,8 +312,12 @@ class Backlog:
 
     def __iter__(self) -> Iterator[Task]:
         """All tasks in memory, in the order of dispatch."""
-        for lane in self._lanes:
-            yield from (task for task in lane if task.in_line)
+        held: list[list[Task]] = [[] for _ in range(LOWEST_PRIORITY)]
+        for task in self.held or ():
+            held[task.priority - 1].append(task)
+        for lane, of_keys in zip(self._lanes, held, strict=False):
+            in_line = [task for task in lane if task.in_line]
+            yield from sorted((*in_line, *of_keys), key=_order) if of_keys else in_line
         yield from sorted(self.beyond.values(), key=_order)
 
     def _dispatched(self, task: Task) -> None:
@@ -198,6 +330,12 @@ class Backlog:
     def _insert(self, task: Task) -> None:
         task_no = task.task_no
         assert task_no not in self.waiting, f"{task} waits already"
+        if self.held is None or not self.held.put_before(task):
+            self._line_up(task)
+        task.in_line = True
+        self.waiting[task_no] = task
+
+    def _line_up(self, task: Task) -> None:
         if not self._lanes:
             self._lanes = [deque() for _ in range(LOWEST_PRIORITY)]
         lane = self._lanes[task.priority - 1]
@@ -207,17 +345,31 @@ class Backlog:
             lane.appendleft(task)
         else:
             lane.insert(bisect(lane, task.order, key=_order), task)
-        task.in_line = True
-        self.waiting[task_no] = task
+
+    def _in_line(self) -> int:
+        return len(self.waiting) if self.held is None else len(self.waiting) - self.held.count
+
+    def _out_of_line(self, task: Task) -> None:
+        task.in_line = False
+        del self.waiting[task.task_no]
+
+    def _leave(self, task: Task) -> None:
+        """Give a task up to the store."""
+        self._out_of_line(task)
+        if task.task_no in self._unstored:
+            self.beyond[task.task_no] = task
 
     def _trim(self) -> None:
         """Push out what is too much, last first. During a read the boundary stands still."""
-        while len(self.waiting) > self._capacity and not self.loading:
+        while self._in_line() > self._capacity and not self.loading:
             task = self._pop_last()
             self.overflow = True
             self.after = (task.priority, task.fairness_pass, task.task_no - 1)
             if task.task_no in self._unstored:
                 self.beyond[task.task_no] = task
+            if self.held is not None:
+                for other in self.held.cut(self.after):
+                    self._leave(other)
 
     def _pop_last(self) -> Task:
         for lane in reversed(self._lanes):

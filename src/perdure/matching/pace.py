@@ -33,6 +33,10 @@ class Pace:
         """One passes."""
         self._even = max(now, self._even) + self._interval
 
+    def rested(self, now: float) -> bool:
+        """Nothing that passed counts any more: it is as good as new."""
+        return self._even <= now
+
     def give_back(self) -> None:
         """One that was let pass did not."""
         self._even -= self._interval

@@ -53,6 +53,7 @@ from typing import Final
 
 from perdure.matching.backlog import BEGINNING, Backlog
 from perdure.matching.fairness import Passes
+from perdure.matching.key_limits import KeyLimits, Place
 from perdure.matching.pace import BY_SYSTEM, SYSTEM_RATE, UNSET, Pace, QueueSettings, rate_of
 from perdure.matching.rates import Flow
 from perdure.matching.scaling import GROWTH, IDLE_SECONDS, LOOK_SECONDS, OLD_MICROSECONDS, Advice
@@ -88,6 +89,7 @@ class Queue:
         "flows",
         "history",
         "key",
+        "key_limits",
         "last_used",
         "line",
         "pace",
@@ -108,6 +110,7 @@ class Queue:
         self.worker_rate: float | None = None  # of the latest poll that brought one
         self.pace: Pace | None = None
         self.advice: Advice | None = None
+        self.key_limits: KeyLimits | None = None
 
     def flow(self, priority: int, now: float) -> Flow:
         flow = self.flows.get(priority)
@@ -118,12 +121,14 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A read of rows that the runtime owes: up to `limit` waiting tasks of `queue`, ordered, strictly after `after`."""
+    """A read of rows that the runtime owes: up to `limit` waiting tasks of `queue`, ordered, strictly after `after`.
+    With a `place`, those of that priority and fairness key alone."""
 
     queue: QueueKey
     after: TaskOrder
     limit: int
     target: Queue
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +202,7 @@ class Matching:
         """
         task = poller.task
         if task is not None and task.paced:
-            self._not_paced(task)
+            self._not_paced(task, now)
         poller.task = None
         if poller.state == CANCELLED:
             return None
@@ -331,15 +336,22 @@ class Matching:
     def begin_load(self, queue: QueueKey) -> Load | None:
         """The next read this queue needs, if any. The runtime carries it out and calls `loaded`."""
         found = self._queues.get(queue)
-        if found is None or not found.backlog.overflow:
+        if found is None:
             return None
         backlog = found.backlog
-        limit = backlog.room()
-        if not limit:
+        if not backlog.overflow and backlog.held is None:
             return None
+        limit = backlog.room()
+        if limit:
+            load = Load(queue, backlog.after, limit, found)
+        elif backlog.held is None or backlog.loading or (wanted := backlog.held.wanted()) is None:
+            return None
+        else:
+            place, after = wanted
+            load = Load(queue, after, backlog.held.of_key, found, place)
         backlog.loading = True
         self._loads += 1
-        return Load(queue, backlog.after, limit, found)
+        return load
 
     def loaded(self, load: Load, rows: Iterable[Task], complete: bool, now: float) -> list[Match]:
         """The rows of `load`, in order; `complete`: no rows follow them. Returns tasks for pollers that were parked.
@@ -349,7 +361,10 @@ class Matching:
         queue = load.target
         queue.backlog.loading = False
         matches: list[Match] = []
-        queue.backlog.add_rows(rows, complete)
+        if load.place is None:
+            queue.backlog.add_rows(rows, complete)
+        else:
+            queue.backlog.add_key_rows(load.place, list(rows), complete, now)
         self._match(queue, matches, now)
         self._loads -= 1
         if not self._loads:
@@ -390,7 +405,8 @@ class Matching:
         if found is None:
             return *rate_of(self._settings.get(queue, UNSET), None), False
         pace = found.pace
-        holds = pace is not None and len(found.backlog) > 0 and pace.ready_at(now) > now
+        waits = len(found.backlog) > 0
+        holds = waits and (self.throttled.get(queue, now) > now or (pace is not None and pace.ready_at(now) > now))
         return *rate_of(found.settings, found.worker_rate), holds
 
     def _match(self, queue: Queue, matches: list[Match], now: float) -> None:
@@ -507,7 +523,7 @@ class Matching:
             return QueueStats(0, True, None, 0.0, 0.0)
         return QueueStats(
             backlog_count=len(found.backlog),
-            overflow=found.backlog.overflow,
+            overflow=found.backlog.known_until is not None,
             oldest_created=found.backlog.oldest_created(),
             add_rate=sum(flow.added.rate(now) for flow in found.flows.values()),
             dispatch_rate=sum(flow.dispatched.rate(now) for flow in found.flows.values()),
@@ -524,7 +540,7 @@ class Matching:
         return {
             priority: QueueStats(
                 backlog_count=len(times),
-                overflow=found.backlog.overflow,
+                overflow=found.backlog.known_until is not None,
                 oldest_created=min(times, default=None),
                 add_rate=found.flow(priority, now).added.rate(now),
                 dispatch_rate=found.flow(priority, now).dispatched.rate(now),
@@ -543,12 +559,13 @@ class Matching:
         for poller in pollers:
             self.cancel(poller, now)
         tasks = [*found.volatile, *found.backlog]
+        known_until = found.backlog.known_until
         for task in tasks:
             if task.task_no:
                 found.backlog.drop(task.task_no)
                 self._departed[task.task_no] = task
         del self._queues[queue]
-        return Unloaded(tasks, found.backlog.after if found.backlog.overflow else None, pollers)
+        return Unloaded(tasks, known_until, pollers)
 
     def expire(self, now: float) -> None:
         """Forget pollers not seen for five minutes, and queues without pollers and tasks in memory for as long."""
@@ -594,12 +611,25 @@ class Matching:
         pace = queue.pace
         if pace is not None and queue.backlog.waiting and not self._may_pass(queue, pace, now):
             return None
-        task = queue.backlog.pop()
+        limits = queue.key_limits
+        if limits is None:
+            task = queue.backlog.pop()
+        else:
+            task = self._next_of_keys(queue, limits, now)
         if task is not None:
             self._departed[task.task_no] = task
             if pace is not None:
                 pace.take(now)
                 task.paced = True
+        return task
+
+    def _next_of_keys(self, queue: Queue, limits: KeyLimits, now: float) -> Task | None:
+        held = queue.backlog.held
+        task = queue.backlog.pop_limited(limits, now)
+        if task is not None:
+            task.paced = True
+        elif held is not None and held.count:
+            self.throttled[queue.key] = held.soonest()
         return task
 
     def _may_pass(self, queue: Queue, pace: Pace, now: float) -> bool:
@@ -610,13 +640,19 @@ class Matching:
         self.throttled[queue.key] = ready_at
         return False
 
-    def _not_paced(self, task: Task) -> None:
+    def _not_paced(self, task: Task, now: float) -> None:
         task.paced = False
         queue = self._queues.get(task.queue)
-        if queue is not None and queue.pace is not None:
+        if queue is None:
+            return
+        if queue.pace is not None:
             queue.pace.give_back()
-            if queue.key in self.throttled:
-                self.throttled[queue.key] = -inf
+        if queue.key_limits is not None:
+            queue.key_limits.give_back(task)
+            if queue.backlog.held is not None:
+                queue.backlog.held.hurry(now)
+        if queue.key in self.throttled:
+            self.throttled[queue.key] = -inf
 
     def _set_pace(self, queue: Queue, now: float) -> None:
         """After a change of what limits the queue."""
@@ -627,6 +663,17 @@ class Matching:
             queue.pace = Pace(rate, now)
         else:
             queue.pace.change(rate, now)
+        key_rate = queue.settings.key_rate if self._paced else None
+        if key_rate is None:
+            queue.key_limits = None
+            queue.backlog.end_limits()
+        elif queue.key_limits is None:
+            queue.key_limits = KeyLimits(key_rate)
+            queue.backlog.begin_limits()
+        else:
+            queue.key_limits.rate = key_rate
+            if queue.backlog.held is not None:
+                queue.backlog.held.hurry(now)
         if queue.line and (queue.backlog.overflow or len(queue.backlog)):
             self.throttled[queue.key] = -inf
 
@@ -635,16 +682,25 @@ class Matching:
         backlog = queue.backlog
         if backlog.overflow and backlog.after[0] <= task.priority and task.query is None:
             return None
-        pace = queue.pace
-        if pace is not None and task.query is None:
-            if not self._may_pass(queue, pace, now):
-                return None
-            if backlog.waiting:  # they go first
-                self.throttled[queue.key] = -inf
-                return None
-            pace.take(now)
-            task.paced = True
+        limited = queue.pace is not None or queue.key_limits is not None
+        if limited and task.query is None and not self._may_start(queue, task, now):
+            return None
         return self._take_poller(queue, task, now)
+
+    def _may_start(self, queue: Queue, task: Task, now: float) -> bool:
+        """Whether the limits of a queue that has some let a task go to a poller at once."""
+        pace, limits = queue.pace, queue.key_limits
+        if pace is not None and not self._may_pass(queue, pace, now):
+            return False
+        if queue.backlog.waiting or (limits is not None and limits.ready_at(task, now) > now):
+            self.throttled[queue.key] = -inf  # what waits is looked at in its order, and this task with it
+            return False
+        if pace is not None:
+            pace.take(now)
+        if limits is not None:
+            limits.take(task, now)
+        task.paced = True
+        return True
 
     def _take_poller(self, queue: Queue, task: Task, now: float) -> Poller:
         poller, _ = queue.line.popitem(last=False)

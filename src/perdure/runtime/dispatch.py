@@ -43,6 +43,8 @@ ACTIVITY_QUEUE = 2
 STICKY_ALIVE_SECONDS = 10.0
 POLL_SECONDS = 60.0
 POLL_MARGIN_SECONDS = 1.0
+PAGES_AT_ONCE = 8
+PAGES_PAUSE_SECONDS = 0.01
 _EMPTY_WORKFLOW_TASK = PollWorkflowTaskQueueResponse()
 _EMPTY_ACTIVITY_TASK = PollActivityTaskQueueResponse()
 
@@ -419,8 +421,13 @@ class Dispatch:
     def _load(self, key: QueueKey) -> None:
         """Carry out the reads of stored tasks that matching asks for."""
         store = self._runtime.store
-        while (load := self._matching.begin_load(key)) is not None:
-            rows = store.load_tasks(key[0], key[1], key[2], load.after, load.limit)
+        pages = 0
+        while pages < PAGES_AT_ONCE and (load := self._matching.begin_load(key)) is not None:
+            pages += 1
+            if load.place is None:
+                rows = store.load_tasks(key[0], key[1], key[2], load.after, load.limit)
+            else:
+                rows = store.load_tasks_of_key(*key, *load.place, load.after[1:], load.limit)
             tasks = [
                 Task(
                     key,
@@ -442,6 +449,8 @@ class Dispatch:
             now = self._runtime.monotonic.now()
             for task, poller in self._matching.loaded(load, tasks, len(rows) < load.limit, now):
                 self._take(task, poller)
+        if pages == PAGES_AT_ONCE:  # many tasks of keys held back stand before others: let the loop do other things
+            self._runtime.alarms.at(self._runtime.monotonic.now() + PAGES_PAUSE_SECONDS, lambda: self._load(key))
         if self._matching.throttled:
             self.heed_limits()
 

@@ -310,6 +310,18 @@ class Store(Protocol):
     ) -> list[TaskWrite]:
         """Waiting tasks ordered by (priority, fairness pass, task_no), strictly after those three."""
 
+    def load_tasks_of_key(
+        self,
+        namespace_id: str,
+        queue: str,
+        kind: int,
+        priority: int,
+        fairness_key: str,
+        after: tuple[int, int],
+        limit: int,
+    ) -> list[TaskWrite]:
+        """Those of one priority and one (not empty) key, strictly after that pair of fairness pass and task_no."""
+
     def task_passes(
         self, namespace_id: str, queue: str, kind: int, priority: int, fairness_key: str
     ) -> tuple[int, int] | None:

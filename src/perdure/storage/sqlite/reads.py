@@ -89,6 +89,12 @@ def load_tasks(
     return [TaskWrite(*row) for row in connection.execute(SQL["tasks"], (namespace_id, queue, kind, *after, limit))]
 
 
+def load_tasks_of_key(
+    connection: apsw.Connection, place: tuple[str, str, int, int, str], after: tuple[int, int], limit: int
+) -> list[TaskWrite]:
+    return [TaskWrite(*row) for row in connection.execute(SQL["tasks_of_key"], (*place, *after, limit))]
+
+
 def task_passes(
     connection: apsw.Connection, namespace_id: str, queue: str, kind: int, priority: int, fairness_key: str
 ) -> tuple[int, int] | None:

@@ -56,6 +56,15 @@ select task_no, namespace_id, queue, kind, priority, fairness_key, execution_id,
  order by priority, fairness_pass, task_no
  limit ?;
 
+-- name: tasks_of_key
+select task_no, namespace_id, queue, kind, priority, fairness_key, execution_id, run_id, scheduled_event_id, attempt,
+       stamp, created, fairness_pass, fairness_weight
+  from tasks
+ where namespace_id = ? and queue = ? and kind = ? and priority = ? and fairness_key = ? and fairness_key <> ''
+   and (fairness_pass, task_no) > (?, ?)
+ order by fairness_pass, task_no
+ limit ?;
+
 -- name: first_pass
 select fairness_pass
   from tasks

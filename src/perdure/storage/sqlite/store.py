@@ -189,6 +189,20 @@ class SqliteStore:
         with connections.reported(self.persistence_name):
             return reads.load_tasks(self._main, namespace_id, queue, kind, after, limit)
 
+    def load_tasks_of_key(
+        self,
+        namespace_id: str,
+        queue: str,
+        kind: int,
+        priority: int,
+        fairness_key: str,
+        after: tuple[int, int],
+        limit: int,
+    ) -> list[TaskWrite]:
+        with connections.reported(self.persistence_name):
+            place = (namespace_id, queue, kind, priority, fairness_key)
+            return reads.load_tasks_of_key(self._main, place, after, limit)
+
     def task_passes(
         self, namespace_id: str, queue: str, kind: int, priority: int, fairness_key: str
     ) -> tuple[int, int] | None:
