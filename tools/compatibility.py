@@ -44,7 +44,6 @@ PARTLY: Mapping[str, str] = {
     "SignalWithStartWorkflowExecution": "as StartWorkflowExecution",
     "RegisterNamespace": "no archival, no global namespaces",
     "UpdateNamespace": "no archival, no replication; search attributes are changed by the operator service alone",
-    "UpdateTaskQueueConfig": "no rate limits of fairness keys",
     "ListClusters": "there is one, this server",
     "UpdateWorkflowExecution": "no completion callbacks",
     "ExecuteMultiOperation": "as StartWorkflowExecution and UpdateWorkflowExecution",

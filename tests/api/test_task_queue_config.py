@@ -47,6 +47,7 @@ async def test_settings_are_shown_with_who_set_them_and_why(api: Api) -> None:
     config = await configure(
         api,
         update_queue_rate_limit=limit(5, "slow provider"),
+        update_fairness_key_rate_limit_default=limit(1),
         set_fairness_weight_overrides={"ann": 2.5, "bob": 0.5},
     )
     await configure(api, unset_fairness_weight_overrides=["bob"])
@@ -58,16 +59,10 @@ async def test_settings_are_shown_with_who_set_them_and_why(api: Api) -> None:
     assert config.queue_rate_limit.metadata.update_identity == "operator"
     assert config.queue_rate_limit.metadata.update_time.seconds > 0
     assert described.config.queue_rate_limit == config.queue_rate_limit
+    assert described.config.fairness_keys_rate_limit_default == config.fairness_keys_rate_limit_default
     assert dict(described.config.fairness_weight_overrides) == {"ann": 2.5}
     assert described.effective_rate_limit.requests_per_second == 5
     assert described.effective_rate_limit.rate_limit_source == RateLimitSource.RATE_LIMIT_SOURCE_API
-
-
-async def test_a_rate_limit_of_fairness_keys_is_not_taken_as_nothing_would_keep_it(api: Api) -> None:
-    with pytest.raises(Refused, match="UNIMPLEMENTED: UpdateTaskQueueConfig: rate limits of fairness keys"):
-        await configure(api, update_fairness_key_rate_limit_default=limit(1), set_fairness_weight_overrides={"ann": 2})
-
-    assert not (await describe(api, report_config=True)).config.fairness_weight_overrides
 
 
 async def test_an_update_without_a_limit_takes_it_away(api: Api) -> None:

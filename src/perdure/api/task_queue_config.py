@@ -11,7 +11,7 @@ from perdure.api.call import PENDING, Call, Pending
 from perdure.api.checks import check_task_queue
 from perdure.engine.times import set_timestamp
 from perdure.enums import TaskQueueType
-from perdure.errors import InvalidArgument, Unimplemented
+from perdure.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
@@ -81,11 +81,6 @@ def _check(request: UpdateTaskQueueConfigRequest, of_workflows: bool) -> None:
     for fairness_key in unwanted:
         if fairness_key in wanted:
             raise InvalidArgument(f'fairness weight override key "{fairness_key}" present in both set and unset lists')
-    if key_limit and request.update_fairness_key_rate_limit_default.HasField("rate_limit"):
-        raise Unimplemented(
-            "UpdateTaskQueueConfig: rate limits of fairness keys are not served yet; "
-            "set UpdateQueueRateLimit, or weights of keys"
-        )
 
 
 def _check_number(overrides: int) -> None:
