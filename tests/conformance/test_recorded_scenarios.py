@@ -15,9 +15,12 @@ from tests.support.server_process import free_port
 
 
 @pytest.mark.timeout(600)  # the first test waits for the whole round
+@pytest.mark.parametrize("store", ["memory", "file"])
 @pytest.mark.parametrize("scenario", recorded())
-def test_the_server_does_what_was_recorded(scenario: str, outcome_of: Callable[[str], Outcome]) -> None:
-    outcome = outcome_of(scenario)
+def test_the_server_does_what_was_recorded(
+    scenario: str, store: str, outcome_of: Callable[[str, str], Outcome]
+) -> None:
+    outcome = outcome_of(store, scenario)
 
     if outcome.diff:
         pytest.fail("\n".join(outcome.diff[:120]), pytrace=False)
