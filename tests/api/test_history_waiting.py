@@ -61,7 +61,7 @@ class World:
         self.limits = Limits()
         self.namespaces = Namespaces(SeededEntropy(1), self.limits)
         self.namespaces.ensure("default")
-        self.monotonic = self
+        self.monotonic = self.histories = self
         self.seconds = 100.0
         self.run = Run()
         self.run.workflow_id, self.run.run_id = "order-1", "run-1"
@@ -91,7 +91,7 @@ class World:
         if isinstance(reply, bytes):
             waiter.finish(reply)
 
-    def read_history(self, run: Run, first: int, last: int, most: int, done: Callable[[bytes, int], None]) -> None:
+    def read(self, run: Run, first: int, last: int, most: int, done: Callable[[bytes, int], None]) -> None:
         last = min(last, self.durable)
         history = History()
         for event_id in range(first, last + 1):

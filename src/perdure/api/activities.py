@@ -49,6 +49,7 @@ from perdure.engine.tokens import ACTIVITY_TASK, TaskToken
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import Poller
 from perdure.errors import InvalidArgument
+from perdure.runtime.dispatch import ACTIVITY_QUEUE
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
@@ -90,7 +91,13 @@ class ActivityHandlers:
         poller.identity = request.identity
         poller.queue = name
         poller.worker_version = worker_version(request)
-        return runtime.poll_activity_task(namespace, name, poller, call, rate, request.worker_instance_key)
+        return runtime.dispatch.poll(
+            (namespace.id, name, ACTIVITY_QUEUE),
+            poller,
+            call,
+            worker_instance_key=request.worker_instance_key,
+            rate=rate,
+        )
 
     # ---- by token
     def RecordActivityTaskHeartbeat(self, request: RecordActivityTaskHeartbeatRequest, call: Call) -> Reply | Pending:

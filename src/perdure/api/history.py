@@ -140,7 +140,7 @@ class _Read:
         if self._close_only:
             if run.running:
                 return self._wait_for(run)
-            self._runtime.read_history(run, last, last, PAGE_BYTES, self._close_event)
+            self._runtime.histories.read(run, last, last, PAGE_BYTES, self._close_event)
             return PENDING
         if self._first <= last:
             upto = min(last, self._first + self._most - 1)
@@ -150,7 +150,7 @@ class _Read:
             def came(blob: bytes, end: int) -> None:
                 self._answer_page(blob, end, last, virtual, goes_on)
 
-            self._runtime.read_history(run, self._first, upto, PAGE_BYTES, came)
+            self._runtime.histories.read(run, self._first, upto, PAGE_BYTES, came)
             return PENDING
         if run.running and self._wait:
             return self._wait_for(run)
@@ -190,7 +190,7 @@ class _Read:
             self._call.on_gone(self._stop)
         if now >= self._until:
             return self._nothing_new()
-        self._cancel_watch = self._runtime.watch(run, self._woken)
+        self._cancel_watch = self._runtime.histories.watch(run, self._woken)
         self._timer = self._runtime.call_at(self._until, self._timed_out)
         return PENDING
 

@@ -12,6 +12,7 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.api.call import PENDING, Call, Pending, Reply
 from perdure.api.checks import check_execution
+from perdure.engine.execution import WORKFLOW
 from perdure.engine.tokens import QUERY_TASK
 from perdure.enums import QueryRejectCondition
 from perdure.errors import InvalidArgument
@@ -40,11 +41,11 @@ class QueryHandlers:
             raise InvalidArgument("Blob data size exceeds limit.")
         if not request.query_reject_condition:
             request.query_reject_condition = _NONE
-        runtime.query(namespace, execution.workflow_id, execution.run_id, request, call)
+        runtime.queries.query((namespace.id, WORKFLOW, execution.workflow_id), execution.run_id, request, call)
         return PENDING
 
     def RespondQueryTaskCompleted(self, request: RespondQueryTaskCompletedRequest, call: Call) -> Reply:
         runtime = self._runtime
         _, token = runtime.namespaces.of_task(request.task_token, request.namespace, QUERY_TASK)
-        runtime.complete_query(token, request)
+        runtime.queries.complete(token, request)
         return RespondQueryTaskCompletedResponse()

@@ -41,6 +41,7 @@ from perdure.engine.standalone.state import ActivityTurn
 from perdure.engine.times import set_duration, set_timestamp
 from perdure.engine.turn import Shared
 from perdure.errors import InvalidArgument, Unimplemented
+from perdure.runtime.deletion import forget
 from perdure.runtime.inputs import Outcome
 from perdure.runtime.namespaces import Namespace
 from perdure.runtime.record_waits import RecordWait
@@ -178,7 +179,7 @@ class StandaloneActivityHandlers:
                     turn, request_id=runtime.entropy.uuid(), reason="Delete activity execution", identity=""
                 )
             return Outcome(
-                PENDING, committed=lambda: runtime.forget(key, record, call, DeleteActivityExecutionResponse())
+                PENDING, committed=lambda: forget(runtime, key, record, call, DeleteActivityExecutionResponse())
             )
 
         return self._decide(namespace, request, call, delete)

@@ -52,7 +52,9 @@ class WorkerHandlers:
         if request.HasField("worker_heartbeat"):
             self._record(namespace, request.worker_heartbeat)
         kinds = [int(kind) for kind in request.task_queue_types] or list(_BOTH_KINDS)
-        self._runtime.shutdown_worker(namespace.id, request.sticky_task_queue, request.worker_instance_key, kinds)
+        self._runtime.dispatch.shutdown_worker(
+            namespace.id, request.sticky_task_queue, request.worker_instance_key, kinds
+        )
         return ShutdownWorkerResponse()
 
     def RecordWorkerHeartbeat(self, request: RecordWorkerHeartbeatRequest, call: Call) -> Reply:

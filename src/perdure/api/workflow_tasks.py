@@ -26,6 +26,8 @@ from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import Poller, reset_sticky
 from perdure.enums import TaskQueueKind
 from perdure.errors import FailedPrecondition, InvalidArgument
+from perdure.runtime.completions import complete_workflow_task
+from perdure.runtime.dispatch import WORKFLOW_QUEUE
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
@@ -57,8 +59,12 @@ class WorkflowTaskHandlers:
         poller.queue = name
         poller.sticky = sticky
         poller.worker_version = worker_version(request)
-        return runtime.poll_workflow_task(
-            namespace, name, sticky, task_queue.normal_name, poller, call, request.worker_instance_key
+        return runtime.dispatch.poll(
+            (namespace.id, name, WORKFLOW_QUEUE),
+            poller,
+            call,
+            normal_name=task_queue.normal_name,
+            worker_instance_key=request.worker_instance_key,
         )
 
     def RespondWorkflowTaskCompleted(self, request: RespondWorkflowTaskCompletedRequest, call: Call) -> Reply | Pending:
@@ -69,7 +75,7 @@ class WorkflowTaskHandlers:
             raise FailedPrecondition(
                 f"workflow task completion pagination is disabled for this namespace {namespace.name}"
             )
-        runtime.complete_workflow_task(namespace, token, request, call)
+        complete_workflow_task(runtime, namespace, token, request, call)
         return PENDING
 
     def RespondWorkflowTaskFailed(self, request: RespondWorkflowTaskFailedRequest, call: Call) -> Reply | Pending:

@@ -36,6 +36,7 @@ from perdure.engine.turn import Shared, Turn
 from perdure.engine.validation import validate_signal, validate_signal_with_start, validate_start
 from perdure.engine.workflow_tasks import StartedWorkflowTask
 from perdure.enums import EventType
+from perdure.runtime.deletion import delete_run
 from perdure.runtime.inputs import Outcome
 from perdure.runtime.namespaces import Namespace
 
@@ -194,7 +195,7 @@ class WorkflowHandlers:
         namespace = runtime.namespaces.active(request.namespace)
         execution = request.workflow_execution
         check_execution(execution, request.HasField("workflow_execution"))
-        runtime.delete_run(namespace, execution.workflow_id, execution.run_id, call, DeleteWorkflowExecutionResponse())
+        delete_run(runtime, namespace, execution.workflow_id, execution.run_id, call, DeleteWorkflowExecutionResponse())
         return PENDING
 
 

@@ -10,6 +10,7 @@ from temporalio.api.taskqueue.v1 import TaskQueueConfig
 from perdure.errors import PerdureError
 from perdure.matching import QueueKey
 from perdure.matching.pace import UNSET, QueueSettings
+from perdure.runtime.followers import Callback
 from perdure.storage.store import QueueWrite
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ class QueueSettingsRegistry:
             self._newest[key] = self._stored.get(key, b"")
             refused(error)
 
-        self._runtime.write_queue(QueueWrite(*key, blob), landed, lost)
+        committer = self._runtime.committer
+        committer.add_queue(QueueWrite(*key, blob))
+        committer.follow(Callback(landed, lost), committer.newest_no)
 
     def forget_namespace(self, namespace_id: str) -> None:
         """The namespace was deleted, and with it its rows."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from perdure.engine.turn import NeedsReading, NeedsRun
 from perdure.errors import Internal, PerdureError, Unavailable
 from perdure.runtime.executions import Loaded
+from perdure.runtime.followers import Callback
 from perdure.runtime.inputs import Entry
 from perdure.storage.store import HistoryBatch, StoreFailed
 
@@ -37,7 +38,6 @@ def fetch(runtime: Runtime, loaded: Loaded, item: Entry, needs: NeedsRun | Needs
 def once_durable(runtime: Runtime, loaded: Loaded, read: Callable[[], None]) -> None:
     """Call `read` when all that was decided at a blocked execution is in the store. If it is refused, all that waits
     there is decided anew on what is stored."""
-    from perdure.runtime.runtime import Callback
 
     def refused(error: PerdureError) -> None:
         loaded.dead = True

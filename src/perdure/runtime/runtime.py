@@ -12,18 +12,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from google.protobuf.message import Message as Proto
 from temporalio.api.workflowservice.v1 import (
-    QueryWorkflowRequest,
-    RespondQueryTaskCompletedRequest,
-    RespondWorkflowTaskCompletedRequest,
     RespondWorkflowTaskCompletedResponse,
 )
 
-from perdure.call import PENDING, Call, Pending, Reply, Waiter
+from perdure.call import PENDING, Pending, Reply, Waiter
 from perdure.clock import SECOND, Entropy, Monotonic, SkippingTime, Time
 from perdure.config import Config, ConfigError
-from perdure.engine import completing, workflow_tasks
 from perdure.engine.execution import WORKFLOW, Execution
 from perdure.engine.finishing import finish
 from perdure.engine.kinds import KINDS
@@ -31,7 +26,6 @@ from perdure.engine.limits import Limits
 from perdure.engine.record import Record
 from perdure.engine.stale import Stale
 from perdure.engine.state import Run
-from perdure.engine.tokens import TaskToken
 from perdure.engine.turn import (
     Closed,
     Forget,
@@ -52,13 +46,14 @@ from perdure.errors import Internal, NotFound, PerdureError, ResourceExhausted, 
 from perdure.log import Log
 from perdure.matching import Matching
 from perdure.matching.workers import WorkerRegistry
-from perdure.runtime import readings
+from perdure.runtime import deletion, readings
 from perdure.runtime.alarms import Alarm, Alarms
 from perdure.runtime.committer import Committer
-from perdure.runtime.dispatch import ACTIVITY_QUEUE, WORKFLOW_QUEUE, Dispatch, start_entry
+from perdure.runtime.dispatch import Dispatch, start_entry
 from perdure.runtime.executions import Executions, Key, Loaded
+from perdure.runtime.followers import Callback, FirstRows
 from perdure.runtime.histories import Histories
-from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Entry, Input, Insistent, Outcome
+from perdure.runtime.inputs import Entry, Input, Insistent, Outcome
 from perdure.runtime.lookups import Lookups
 from perdure.runtime.mail import Mail
 from perdure.runtime.namespaces import DAY, Namespace, Namespaces, decode_namespace
@@ -69,7 +64,8 @@ from perdure.runtime.skipping import OFFSET, Skipper
 from perdure.runtime.slices import Slices
 from perdure.runtime.updates import Updates
 from perdure.runtime.wakes import Wakes
-from perdure.storage.store import NamespaceWrite, QueueWrite, RunDelete, Store, StoreFailed
+from perdure.runtime.waking import Wake
+from perdure.storage.store import NamespaceWrite, Store, StoreFailed
 
 INPUTS_PER_EXECUTION = 1000
 INPUTS_WAITING = 20_000
@@ -168,7 +164,7 @@ class Runtime:
             self.log,
             search_types=self._search_types,
             on_sealed=self._sealed,
-            on_unsealed=self._unsealed,
+            on_unsealed=self.unsealed,
             on_failed=self._failed,
             on_room=self._room,
             on_landed=self._landed,
@@ -180,7 +176,7 @@ class Runtime:
         )
         self.dispatch = Dispatch(self, task_no)
         self.mail = Mail(self, message_no)
-        first_rows = _FirstRows()
+        first_rows = FirstRows()
         missing = self._missing_namespaces()
         for write in missing:
             self.committer.add_namespace(write)
@@ -508,7 +504,7 @@ class Runtime:
                 elif isinstance(effect, Rearm):
                     self.wakes.arm(loaded.key, effect.run.run_id, KINDS[loaded.key[1]].next_deadline(effect.run))
                 elif isinstance(effect, Forget):
-                    self._forget_now(loaded, effect.run)
+                    deletion.forget_now(self, loaded, effect.run)
                 elif isinstance(effect, ListTargets):
                     self.lookups.start(effect.record)
         finally:
@@ -560,7 +556,7 @@ class Runtime:
         if self.skipper is not None:
             self.skipper.sealed(loaded.key, run)
 
-    def _unsealed(self, loaded: Loaded, run: Run | Record) -> None:
+    def unsealed(self, loaded: Loaded, run: Run | Record) -> None:
         """What was made known of the run did not come to pass: see what is stored, and what was decided since."""
         run_id = run.run_id
 
@@ -576,17 +572,9 @@ class Runtime:
         self.enter(Insistent(self, loaded.key, run_id, look, starts=True))
 
     def _wake(self, key: Key, run_id: str) -> None:
-        self.enter(_Wake(self, key, run_id))
+        self.enter(Wake(self, key, run_id))
 
-    # ---- reads with histories
-    def read_history(
-        self, run: Run, first_event_id: int, last_event_id: int, max_bytes: int, done: Callable[[bytes, int], None]
-    ) -> None:
-        self.histories.read(run, first_event_id, last_event_id, max_bytes, done)
-
-    def watch(self, run: Run, callback: Callable[[], None]) -> Callable[[], None]:
-        return self.histories.watch(run, callback)
-
+    # ---- what becomes of it
     def watch_record(self, key: Key, run_id: str, wake: Callable[[], None]) -> Callable[[], None] | None:
         """Call `wake` once after the next commit that writes the record. Returns a function that cancels it; None when
         the record is not in memory."""
@@ -637,253 +625,6 @@ class Runtime:
             self.namespaces.revert(namespace.id)
 
         self.committer.follow(Callback(landed, refused), self.committer.newest_no)
-
-    def write_queue(
-        self, write: QueueWrite, landed: Callable[[], None], refused: Callable[[PerdureError], None]
-    ) -> None:
-        """Store a task queue's settings; one of the two is called when it is known whether they are durable."""
-        self.committer.add_queue(write)
-        self.committer.follow(Callback(landed, refused), self.committer.newest_no)
-
-    # ---- tasks
-    def poll_workflow_task(
-        self,
-        namespace: Namespace,
-        queue: str,
-        sticky: bool,
-        normal_name: str,
-        poller: workflow_tasks.Poller,
-        call: Call,
-        worker_instance_key: str,
-    ) -> Reply | Pending:
-        return self.dispatch.poll(
-            (namespace.id, queue, WORKFLOW_QUEUE),
-            poller,
-            call,
-            normal_name=normal_name,
-            worker_instance_key=worker_instance_key,
-        )
-
-    def poll_activity_task(
-        self,
-        namespace: Namespace,
-        queue: str,
-        poller: workflow_tasks.Poller,
-        call: Call,
-        max_tasks_per_second: float | None,
-        worker_instance_key: str,
-    ) -> Reply | Pending:
-        return self.dispatch.poll(
-            (namespace.id, queue, ACTIVITY_QUEUE),
-            poller,
-            call,
-            worker_instance_key=worker_instance_key,
-            rate=max_tasks_per_second,
-        )
-
-    def complete_workflow_task(
-        self, namespace: Namespace, token: TaskToken, request: RespondWorkflowTaskCompletedRequest, call: Call
-    ) -> None:
-        """Decide a completion; the answer carries what goes back with it: the next task, eager activities."""
-        key = (namespace.id, WORKFLOW, token.execution_id)
-
-        def decide(turn: Turn) -> Outcome:
-            completed = completing.complete_workflow_task(turn, token, request)
-            if completed.failed is not None:
-                return Outcome(error=completed.failed)
-            run = turn.run
-            plain = completed.new_task is None and not completed.eager_activities
-            answer = _EMPTY_COMPLETION
-            if completed.reset_event_id:
-                response = RespondWorkflowTaskCompletedResponse()
-                response.reset_history_event_id = completed.reset_event_id
-                answer = response.SerializeToString()
-            loaded = self.executions.peek(key)
-            results = request.query_results if loaded is not None and loaded.queries else None
-            if plain and results is None:
-                return Outcome(answer)
-
-            def committed() -> None:
-                if results is not None and loaded is not None:
-                    self.queries.results(loaded, run, results)
-                if not plain:
-                    self._answer_completion(completed, call)
-
-            return Outcome(answer if plain else PENDING, committed=committed)
-
-        self.enter(Input(self, key, token.run_id, decide, call))
-
-    def _answer_completion(self, completed: completing.CompletedTask, call: Call) -> None:
-        response = RespondWorkflowTaskCompletedResponse()
-        response.reset_history_event_id = completed.reset_event_id
-        for activity in completed.eager_activities:
-            response.activity_tasks.add().MergeFromString(activity.answer)
-        started = completed.new_task
-        if started is None:
-            call.finish(response)
-            return
-        queries = self.queries.ride_along((started.namespace_id, WORKFLOW, started.workflow_id), started.run)
-
-        def ready(answer: bytes) -> None:
-            response.workflow_task.MergeFromString(answer)
-            call.finish(response)
-
-        self.histories.workflow_task_answer(started, queries, ready)
-
-    def shutdown_worker(self, namespace_id: str, sticky_queue: str, worker_instance_key: str, kinds: list[int]) -> None:
-        self.dispatch.shutdown_worker(namespace_id, sticky_queue, worker_instance_key, kinds)
-
-    # ---- queries
-    def query(
-        self, namespace: Namespace, workflow_id: str, run_id: str, request: QueryWorkflowRequest, call: Call
-    ) -> None:
-        self.queries.query((namespace.id, WORKFLOW, workflow_id), run_id, request, call)
-
-    def complete_query(self, token: TaskToken, request: RespondQueryTaskCompletedRequest) -> None:
-        self.queries.complete(token, request)
-
-    # ---- deletion
-    def delete_run(
-        self,
-        namespace: Namespace,
-        workflow_id: str,
-        run_id: str,
-        waiter: Waiter,
-        reply: Proto,
-        *,
-        attempts: int = ATTEMPTS,
-    ) -> None:
-        """Terminate the run if it is open, and forget it."""
-        from perdure.engine.closing import terminate
-
-        key = (namespace.id, WORKFLOW, workflow_id)
-
-        def decide(turn: Turn) -> Outcome:
-            run = turn.run
-            if run.running:
-                terminate(turn, "Delete workflow execution", None, "history-service")
-
-            def committed() -> None:
-                self._forget(key, run, Callback(lambda: waiter.finish(reply), refused))
-
-            def refused(error: PerdureError) -> None:
-                if attempts > 1:
-                    self.delete_run(namespace, workflow_id, run.run_id, waiter, reply, attempts=attempts - 1)
-                else:
-                    waiter.fail(error)
-
-            return Outcome(PENDING, committed=committed)
-
-        self.enter(Input(self, key, run_id, decide, waiter))
-
-    def forget(self, key: Key, record: Record, waiter: Waiter, reply: Reply) -> None:
-        """Remove a record of another kind, to be called when the decision to do so is durable; answers `waiter` when
-        that is."""
-        self._forget(key, record, Callback(lambda: waiter.finish(reply), waiter.fail))
-
-    def _forget_now(self, loaded: Loaded, run: Run | Record) -> None:
-        """The same in the batch of the decision. If that is refused, the run is there again."""
-        self._forget(loaded.key, run, Callback(lambda: None, lambda error: self._unsealed(loaded, run)))
-
-    def _forget(self, key: Key, run: Run | Record, forgotten: Callback) -> None:
-        self.committer.add_delete(RunDelete(key[0], key[1], key[2], run.run_id, run.run_no))
-        self.wakes.arm(key, run.run_id, 0)
-        if self.skipper is not None:
-            self.skipper.forget(run.run_id)
-        loaded = self.executions.peek(key)
-        if loaded is not None:
-            execution = loaded.execution
-            execution.runs.pop(run.run_id, None)
-            loaded.tails.pop(run.run_id, None)
-            loaded.missing.add(run.run_id)
-            if execution.current is not None and execution.current.run_id == run.run_id:
-                execution.current = None
-                loaded.missing.add("")
-            self.committer.depend(loaded)
-        self.committer.follow(forgotten, self.committer.newest_no)
-
-
-class Callback:
-    """A follower that only wants to know. Without `refused`, it wants to know when there is nothing to wait for."""
-
-    __slots__ = ("_callback", "_refused")
-    key: Key | None = None
-
-    def __init__(self, callback: Callable[[], object], refused: Callable[[PerdureError], object] | None = None) -> None:
-        self._callback = callback
-        self._refused = refused
-
-    def answer(self) -> None:
-        self._callback()
-
-    def refused(self) -> None:
-        self.give_up(Unavailable("the store refused the write, please retry"))
-
-    def give_up(self, error: PerdureError) -> None:
-        if self._refused is None:
-            self._callback()
-        else:
-            self._refused(error)
-
-
-class _FirstRows:
-    """Whether what a server must write before it serves is durable."""
-
-    key: Key | None = None
-    landed = False
-
-    def answer(self) -> None:
-        self.landed = True
-
-    def refused(self) -> None:
-        self.landed = False
-
-    def give_up(self, error: PerdureError) -> None:
-        self.landed = False
-
-
-class _Wake(Entry):
-    """A run may have something due."""
-
-    __slots__ = ("found",)
-
-    def __init__(self, runtime: Runtime, key: Key, run_id: str) -> None:
-        super().__init__(runtime, key, run_id, starts=True)
-        self.found = False
-
-    def decide(self, shared: Shared, run: Any) -> Pending:
-        self.more(shared, run)
-        if run is not None and not self.found:
-            run.changes.changed = True  # the stored wake-up was only a lower bound: write the real one
-            shared.touched.append(run)
-        return PENDING
-
-    def decided(self) -> None:
-        if self.found and self.error is None:
-            self.runtime.enter_next(_WakeOnce(self.runtime, self.key, self.run_id))
-
-    def more(self, shared: Shared, run: Any) -> Pending:
-        """Others may be due at the same time; each is a turn of its own. A run that was deleted meanwhile has nothing
-        due."""
-        self.found = run is not None and KINDS[self.key[1]].wake(shared, run)
-        return PENDING
-
-    def answer(self) -> None:
-        """Nobody waits for it."""
-
-    def give_up(self, error: PerdureError) -> None:
-        runtime = self.runtime
-        wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
-        runtime.alarms.at(runtime.monotonic.now() + wait, lambda: runtime.enter(_Wake(runtime, self.key, self.run_id)))
-
-
-class _WakeOnce(_Wake):
-    """After something that was due: whether more is. If not, what was written then holds the real wake-up already."""
-
-    __slots__ = ()
-
-    def decide(self, shared: Shared, run: Any) -> Pending:
-        return self.more(shared, run)
 
 
 def _run_of(execution: Execution, run_id: str) -> Run | None:

@@ -1,0 +1,59 @@
+"""What happens when a run or record may have something due; `wakes.py` says when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perdure.call import PENDING, Pending
+from perdure.engine.kinds import KINDS
+from perdure.engine.turn import Shared
+from perdure.errors import Internal, PerdureError
+from perdure.runtime.inputs import DEFECT_SECONDS, RETRY_SECONDS, Entry
+
+if TYPE_CHECKING:
+    from perdure.runtime.executions import Key
+    from perdure.runtime.runtime import Runtime
+
+
+class Wake(Entry):
+    """A run may have something due."""
+
+    __slots__ = ("found",)
+
+    def __init__(self, runtime: Runtime, key: Key, run_id: str) -> None:
+        super().__init__(runtime, key, run_id, starts=True)
+        self.found = False
+
+    def decide(self, shared: Shared, run: Any) -> Pending:
+        self.more(shared, run)
+        if run is not None and not self.found:
+            run.changes.changed = True  # the stored wake-up was only a lower bound: write the real one
+            shared.touched.append(run)
+        return PENDING
+
+    def decided(self) -> None:
+        if self.found and self.error is None:
+            self.runtime.enter_next(_WakeOnce(self.runtime, self.key, self.run_id))
+
+    def more(self, shared: Shared, run: Any) -> Pending:
+        """Others may be due at the same time; each is a turn of its own. A run that was deleted meanwhile has nothing
+        due."""
+        self.found = run is not None and KINDS[self.key[1]].wake(shared, run)
+        return PENDING
+
+    def answer(self) -> None:
+        """Nobody waits for it."""
+
+    def give_up(self, error: PerdureError) -> None:
+        runtime = self.runtime
+        wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
+        runtime.alarms.at(runtime.monotonic.now() + wait, lambda: runtime.enter(Wake(runtime, self.key, self.run_id)))
+
+
+class _WakeOnce(Wake):
+    """After something that was due: whether more is. If not, what was written then holds the real wake-up already."""
+
+    __slots__ = ()
+
+    def decide(self, shared: Shared, run: Any) -> Pending:
+        return self.more(shared, run)
