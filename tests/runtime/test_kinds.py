@@ -14,9 +14,9 @@ import temporalio.api.workflowservice.v1 as ws
 from perdure.call import PENDING
 from perdure.clock import SECOND
 from perdure.engine import kinds, messages
+from perdure.engine.items import Fields
 from perdure.engine.kind import RecordKind
 from perdure.engine.record import Record, RecordTurn, create_record
-from perdure.engine.state import Fields
 from perdure.errors import NotFound
 from perdure.runtime.deletion import forget
 from perdure.runtime.inputs import Outcome

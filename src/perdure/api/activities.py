@@ -49,7 +49,7 @@ from perdure.engine.tokens import ACTIVITY_TASK, TaskToken
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import Poller
 from perdure.errors import InvalidArgument
-from perdure.runtime.dispatch import ACTIVITY_QUEUE
+from perdure.runtime.polls import ACTIVITY_QUEUE
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime

@@ -27,7 +27,7 @@ from perdure.engine.workflow_tasks import Poller, reset_sticky
 from perdure.enums import TaskQueueKind
 from perdure.errors import FailedPrecondition, InvalidArgument
 from perdure.runtime.completions import complete_workflow_task
-from perdure.runtime.dispatch import WORKFLOW_QUEUE
+from perdure.runtime.polls import WORKFLOW_QUEUE
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime

@@ -7,7 +7,8 @@ from typing import Final
 from perdure.engine import failures
 from perdure.engine.activities import close
 from perdure.engine.activity_retry import dispatch, retry
-from perdure.engine.state import Activity, Run
+from perdure.engine.items import Activity
+from perdure.engine.state import Run
 from perdure.engine.turn import Turn
 from perdure.enums import EventType
 

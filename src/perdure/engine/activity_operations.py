@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from temporalio.api.workflow.v1 import PendingActivityInfo
 
 from perdure.engine.activities import arm
+from perdure.engine.items import Activity
 from perdure.engine.pause_info import note_pauses
-from perdure.engine.state import ACTIVITY, Activity
+from perdure.engine.state import ACTIVITY
 from perdure.engine.times import set_timestamp
 from perdure.engine.turn import OfferActivityTask, Turn
 from perdure.errors import FailedPrecondition, NotFound

@@ -13,8 +13,9 @@ from temporalio.api.common.v1 import RetryPolicy
 from perdure.engine.activity_commands import TIMEOUTS, normalised, valid_timeout
 from perdure.engine.activity_operations import Target, offer, put, select
 from perdure.engine.failures import next_delay
+from perdure.engine.items import Activity
 from perdure.engine.limits import Limits
-from perdure.engine.state import Activity, Run
+from perdure.engine.state import Run
 from perdure.engine.times import set_duration
 from perdure.engine.turn import Turn
 from perdure.engine.validation import fill_and_validate_retry_policy, validate_priority, validate_task_queue

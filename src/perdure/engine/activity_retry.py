@@ -7,8 +7,9 @@ from temporalio.api.failure.v1 import Failure
 
 from perdure.engine import failures
 from perdure.engine.activities import arm
+from perdure.engine.items import Activity
 from perdure.engine.limits import Limits
-from perdure.engine.state import ACTIVITY, Activity
+from perdure.engine.state import ACTIVITY
 from perdure.engine.turn import OfferActivityTask, Turn
 
 

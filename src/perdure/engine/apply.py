@@ -14,25 +14,8 @@ from temporalio.api.common.v1 import Memo, Payload
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import WorkflowExecutionPauseInfo
 
-from perdure.engine.state import (
-    ACTIVITY,
-    BACKOFF,
-    CANCEL,
-    CHILD,
-    RUN,
-    SIGNAL,
-    TIMER,
-    UPDATE,
-    WORKFLOW_TASK,
-    Activity,
-    Child,
-    External,
-    Parent,
-    Run,
-    Timer,
-    Update,
-    WorkflowTask,
-)
+from perdure.engine.items import Activity, Child, External, Parent, Timer, Update, WorkflowTask
+from perdure.engine.state import ACTIVITY, BACKOFF, CANCEL, CHILD, RUN, SIGNAL, TIMER, UPDATE, WORKFLOW_TASK, Run
 from perdure.engine.times import SECOND, duration_us, timestamp_us
 from perdure.enums import EventType, WorkflowExecutionStatus
 

@@ -17,7 +17,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.engine import failures
-from perdure.engine.state import Activity
+from perdure.engine.items import Activity
 from perdure.engine.times import set_timestamp
 from perdure.engine.workflow_tasks import Poller
 from perdure.errors import InvalidArgument

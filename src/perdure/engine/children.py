@@ -17,9 +17,10 @@ from perdure.engine import cron
 from perdure.engine.apply import remove_child
 from perdure.engine.bad_command import BadCommand
 from perdure.engine.completion import Completion, attributes_missing
+from perdure.engine.items import Child
 from perdure.engine.messages import ChildClosed, ChildStarted, ChildStartFailed, ParentClosed, ParentReady, StartChild
 from perdure.engine.search_attributes import validate_search_attributes
-from perdure.engine.state import CHILD, Child
+from perdure.engine.state import CHILD
 from perdure.engine.times import set_duration, valid_duration
 from perdure.engine.turn import Turn
 from perdure.engine.validation import clamped_timeouts, fill_and_validate_retry_policy, validate_task_queue

@@ -12,25 +12,8 @@ from typing import Any, Final
 
 import msgpack
 
-from perdure.engine.state import (
-    _DEFAULTS,
-    ACTIVITY,
-    BUFFERED,
-    CANCEL,
-    CHILD,
-    CORE_FIELDS,
-    SIGNAL,
-    TIMER,
-    UPDATE,
-    Activity,
-    Child,
-    External,
-    Parent,
-    Run,
-    Timer,
-    Update,
-    WorkflowTask,
-)
+from perdure.engine.items import Activity, Child, External, Parent, Timer, Update, WorkflowTask
+from perdure.engine.state import _DEFAULTS, ACTIVITY, BUFFERED, CANCEL, CHILD, CORE_FIELDS, SIGNAL, TIMER, UPDATE, Run
 
 FORMAT: Final = 1
 _KNOWN: Final = len(CORE_FIELDS)

@@ -18,9 +18,10 @@ from perdure.engine.bad_command import BadCommand
 from perdure.engine.commands import check_sequence, run_commands
 from perdure.engine.completion import Completion
 from perdure.engine.failing import REPORTED_PROBLEMS, fail_for_bad_command, write_timeout
+from perdure.engine.items import WorkflowTask
 from perdure.engine.pausing import hold_activities
 from perdure.engine.speculative import leaves_no_trace, make_normal, schedule_speculative
-from perdure.engine.state import Run, WorkflowTask
+from perdure.engine.state import Run
 from perdure.engine.times import MAX_DURATION, duration_us
 from perdure.engine.tokens import TaskToken
 from perdure.engine.turn import Rearm, Turn

@@ -8,7 +8,8 @@ from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
 from perdure.engine.activity_options import fill_options
 from perdure.engine.failures import next_delay
-from perdure.engine.state import Activity, Run
+from perdure.engine.items import Activity
+from perdure.engine.state import Run
 from perdure.engine.times import SECOND, set_duration, set_timestamp
 from perdure.enums import EventType, PendingActivityState, PendingWorkflowTaskState, TaskQueueKind
 

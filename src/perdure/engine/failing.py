@@ -17,8 +17,8 @@ from temporalio.api.workflowservice.v1 import RespondWorkflowTaskFailedRequest
 from perdure.engine import failures
 from perdure.engine.bad_command import BadCommand, short_cause
 from perdure.engine.closing import HISTORY_SERVICE, close_started_task, terminate
+from perdure.engine.items import WorkflowTask
 from perdure.engine.speculative import make_normal
-from perdure.engine.state import WorkflowTask
 from perdure.engine.tokens import TaskToken
 from perdure.engine.turn import Turn
 from perdure.engine.updates import fail_sent, send_again

@@ -11,9 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from perdure.engine.items import Fields
 from perdure.engine.messages import Message
 from perdure.engine.record import Record, decode_record, encode_record
-from perdure.engine.state import Fields
 from perdure.engine.turn import Shared
 from perdure.engine.visibility import VisibilityRow, encode_search_attributes
 

@@ -9,11 +9,12 @@ from perdure.engine import codec, delivery, waking
 from perdure.engine.batches.jobs import BatchKind
 from perdure.engine.execution import ACTIVITY, BATCH, SCHEDULE, WORKFLOW
 from perdure.engine.finishing import finish
+from perdure.engine.items import Activity, WorkflowTask, is_under_way
 from perdure.engine.kind import Kind
 from perdure.engine.messages import Message
 from perdure.engine.schedules.kind import ScheduleKind
 from perdure.engine.standalone.kind import StandaloneActivityKind
-from perdure.engine.state import Activity, Run, WorkflowTask, is_under_way
+from perdure.engine.state import Run
 from perdure.engine.turn import Shared, Turn
 from perdure.engine.visibility import VisibilityRow, visibility_row_fields
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import msgpack
 
 from perdure.engine.execution import BATCH, SCHEDULE, WORKFLOW
-from perdure.engine.state import Fields
+from perdure.engine.items import Fields
 
 
 class Message(Fields):

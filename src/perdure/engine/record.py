@@ -15,8 +15,9 @@ from typing import Any, Final
 import msgpack
 
 from perdure.engine.execution import Current
+from perdure.engine.items import Fields
 from perdure.engine.messages import Message
-from perdure.engine.state import RUNNING, Changes, Fields
+from perdure.engine.state import RUNNING, Changes
 from perdure.engine.turn import Effect, Send, Shared
 
 FORMAT: Final = 1

@@ -14,7 +14,8 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.engine.apply import remove_timer
 from perdure.engine.bad_command import BadCommand
 from perdure.engine.completion import Completion, attributes_missing
-from perdure.engine.state import BUFFERED, Timer
+from perdure.engine.items import Timer
+from perdure.engine.state import BUFFERED
 from perdure.engine.times import MAX_DURATION, set_duration, valid_duration
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import schedule_workflow_task

@@ -20,7 +20,8 @@ from perdure.engine.apply import remove_update
 from perdure.engine.bad_command import BadCommand
 from perdure.engine.completion import Completion, attributes_missing
 from perdure.engine.framing import field
-from perdure.engine.state import AdmittedUpdate, Run
+from perdure.engine.items import AdmittedUpdate
+from perdure.engine.state import Run
 from perdure.engine.turn import Turn, UpdateProgress
 from perdure.engine.updates import COMPLETED, IS_ACCEPTED, accepted_now, check_total, drop_admitted
 from perdure.enums import EventType, WorkflowTaskFailedCause

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine.framing import frame
+from perdure.engine.items import WorkflowTask
 from perdure.engine.stale import Stale
-from perdure.engine.state import WORKFLOW_TASK, Run, WorkflowTask
+from perdure.engine.state import WORKFLOW_TASK, Run
 from perdure.engine.times import MINUTE, SECOND, set_duration, set_timestamp
 from perdure.engine.tokens import WORKFLOW_TASK as WORKFLOW_TASK_TOKEN
 from perdure.engine.tokens import TaskToken

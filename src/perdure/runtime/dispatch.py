@@ -10,219 +10,40 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from math import inf
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse, PollWorkflowTaskQueueResponse
+from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.call import PENDING, Call, Pending, Reply
 from perdure.engine import activities, workflow_tasks
-from perdure.engine.execution import ACTIVITY, WORKFLOW
+from perdure.engine.execution import WORKFLOW
+from perdure.engine.items import Activity
 from perdure.engine.record import Record
-from perdure.engine.stale import Stale
 from perdure.engine.standalone import attempts
 from perdure.engine.standalone.state import ActivityTurn
-from perdure.engine.state import Activity, Run
-from perdure.engine.tokens import ACTIVITY_TASK, WORKFLOW_TASK, TaskToken, decode_token
-from perdure.engine.turn import OfferActivityTask, OfferWorkflowTask, Shared, Turn
-from perdure.errors import Internal, NotFound, PerdureError, Unavailable
+from perdure.engine.state import Run
+from perdure.engine.tokens import ACTIVITY_TASK, WORKFLOW_TASK, decode_token
+from perdure.engine.turn import Shared, Turn
+from perdure.errors import NotFound, PerdureError, Unavailable
 from perdure.matching import Poller as ParkedPoller
 from perdure.matching import QueueKey, StoppedWorkers, Task
 from perdure.runtime.alarms import Alarm
-from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Entry, Input, Insistent, Outcome
+from perdure.runtime.inputs import Input, Outcome
+from perdure.runtime.polls import ACTIVITY_QUEUE, ADVICE, EMPTY_ACTIVITY_TASK, EMPTY_WORKFLOW_TASK, WORKFLOW_QUEUE, Poll
 from perdure.runtime.queries import QueryTask
+from perdure.runtime.start_tasks import Lost, StartTask, start_entry
 from perdure.storage.store import TaskWrite
 
 if TYPE_CHECKING:
     from perdure.runtime.executions import Loaded
     from perdure.runtime.runtime import Runtime
 
-WORKFLOW_QUEUE = 1
-ACTIVITY_QUEUE = 2
 STICKY_ALIVE_SECONDS = 10.0
 POLL_SECONDS = 60.0
 POLL_MARGIN_SECONDS = 1.0
 PAGES_AT_ONCE = 8
 PAGES_PAUSE_SECONDS = 0.01
-_EMPTY_WORKFLOW_TASK = PollWorkflowTaskQueueResponse()
-_EMPTY_ACTIVITY_TASK = PollActivityTaskQueueResponse()
-
-
-def _advice(response: PollWorkflowTaskQueueResponse | PollActivityTaskQueueResponse, more: int) -> bytes:
-    response.poller_scaling_decision.poll_request_delta_suggestion = more
-    return response.SerializeToString()
-
-
-_ADVICE = {
-    (kind, more): _advice(response(), more)
-    for kind, response in (
-        (WORKFLOW_QUEUE, PollWorkflowTaskQueueResponse),
-        (ACTIVITY_QUEUE, PollActivityTaskQueueResponse),
-    )
-    for more in (-1, 1)
-}
-
-
-class Lost:
-    """Marks a task that was started for a poll that had gone: it is issued again rather than started."""
-
-    __slots__ = ("token",)
-
-    def __init__(self, token: TaskToken) -> None:
-        self.token = token
-
-
-class StartTask(Entry):
-    """Start `task` for a reserved poller. Its caller is the poll."""
-
-    KIND: ClassVar[int] = WORKFLOW
-
-    __slots__ = ("over", "poller", "started", "stored", "task")
-
-    def __init__(self, runtime: Runtime, task: Task, poller: ParkedPoller, stored: bool) -> None:
-        key = (task.queue[0], self.KIND, task.execution_id)
-        super().__init__(runtime, key, task.run_id, starts=self.KIND != WORKFLOW)
-        self.task = task
-        self.poller = poller
-        self.stored = stored
-        """The task has, or may have, a row."""
-        self.over = False
-        """The poller is not this one's any more."""
-        self.started: workflow_tasks.StartedWorkflowTask | activities.StartedActivity | None = None
-
-    def postponed(self) -> None:
-        """The start will not join the batch that schedules the task: between the two commits only a row tells of it."""
-        task = self.task
-        if self.stored or not task.task_no:
-            return
-        self.stored = True
-        dispatch = self.runtime.dispatch
-        dispatch.write(task, self.runtime.monotonic.now())
-        self.runtime.matching.stored(task)
-
-    def decide(self, turn: Turn) -> Outcome:
-        task = self.task
-        engine_poller: workflow_tasks.Poller = self.poller.waiter.engine
-        engine_poller.request_id = self.runtime.entropy.uuid()
-        self.started = None
-        try:
-            if task.queue[2] == WORKFLOW_QUEUE:
-                if isinstance(task.query, Lost):
-                    self.started = workflow_tasks.reissue_workflow_task(turn, task.query.token)
-                else:
-                    self.started = workflow_tasks.start_workflow_task(
-                        turn, task.scheduled_event_id, task.stamp, engine_poller
-                    )
-            else:
-                self.started = activities.start_activity_task(turn, task.scheduled_event_id, task.stamp, engine_poller)
-        except Stale:
-            self.started = None
-        return Outcome(PENDING)
-
-    def decided(self) -> None:
-        """Called by the runtime in the round of the decision: a started or stale task's row goes."""
-        if self.stored:
-            self.runtime.committer.task_done(self.task.task_no)
-            self.runtime.committer.hasten()
-        if self.started is None:
-            self.over = True
-            self.runtime.dispatch.next_for(self.poller)
-
-    def answer(self) -> None:
-        started = self.started
-        if started is None:
-            return
-        if isinstance(started, activities.StartedActivity):
-            self.runtime.dispatch.deliver(self, started.answer)
-        else:
-            self.runtime.dispatch.answer_workflow_task(self, started)
-
-    def refused(self) -> None:
-        if self.over:
-            return
-        if self.attempts >= ATTEMPTS and not self.poller.cancelled:
-            # The task waits again; the poll waits a little before it tries the next, as the store takes nothing now.
-            self.over = True
-            runtime = self.runtime
-            runtime.alarms.at(runtime.monotonic.now() + RETRY_SECONDS, lambda: runtime.dispatch.next_for(self.poller))
-        elif self.poller.cancelled:
-            self.runtime.dispatch.next_for(self.poller)
-        elif self.stored:
-            self.reply = self.error = None
-            self.runtime.enter(self)
-        else:  # offered in the refused batch: what offered it is decided again
-            self.runtime.dispatch.next_for(self.poller)
-
-    def give_up(self, error: PerdureError) -> None:
-        """The run cannot be read, or a defect is in the way: the poll hears of it, and the task is offered again
-        later."""
-        if not self.over:
-            self.over = True
-            self.runtime.dispatch.fail(self.poller, error)
-        runtime = self.runtime
-        wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
-        runtime.alarms.at(
-            runtime.monotonic.now() + wait,
-            lambda: runtime.enter(Insistent(runtime, self.key, self.run_id, self._offer_again, starts=True)),
-        )
-
-    def _offer_again(self, shared: Shared, run: Run | None) -> Pending:
-        if run is None:
-            return PENDING  # deleted meanwhile
-        if self.task.queue[2] == WORKFLOW_QUEUE:
-            shared.effects.append(OfferWorkflowTask(run))
-        else:
-            shared.effects.append(OfferActivityTask(run, self.task.scheduled_event_id))
-        return PENDING
-
-
-class StartStandaloneTask(StartTask):
-    """The same for the attempt of a standalone activity, an execution of its own kind."""
-
-    KIND = ACTIVITY
-
-    __slots__ = ()
-
-    def decide(self, shared: Shared, record: Record | None) -> Outcome:  # type: ignore[override] # as for its kind
-        engine_poller: workflow_tasks.Poller = self.poller.waiter.engine
-        engine_poller.request_id = self.runtime.entropy.uuid()
-        self.started = None
-        if record is not None:
-            with suppress(Stale):
-                self.started = attempts.start_task(ActivityTurn(shared, record), self.task.stamp, engine_poller)
-        return Outcome(PENDING)
-
-
-def start_entry(runtime: Runtime, task: Task, poller: ParkedPoller, stored: bool) -> StartTask:
-    """Events number from 1: an activity task of none is that of a standalone activity."""
-    if not task.scheduled_event_id and task.queue[2] == ACTIVITY_QUEUE:
-        return StartStandaloneTask(runtime, task, poller, stored)
-    return StartTask(runtime, task, poller, stored)
-
-
-class Poll:
-    """A parked poll call."""
-
-    __slots__ = ("alarm", "call", "engine", "kind", "until")
-
-    def __init__(self, call: Call, engine: workflow_tasks.Poller, kind: int, until: float) -> None:
-        self.call = call
-        self.engine = engine
-        self.kind = kind
-        self.until = until
-        """When it is answered empty, in seconds of Monotonic."""
-        self.alarm: Alarm | None = None
-
-    def over(self) -> None:
-        """It was answered: its alarm would keep the call, and with it the answer, in memory until it rings."""
-        if self.alarm is not None:
-            self.alarm.cancel()
-            self.alarm = None
-
-    def empty(self) -> None:
-        self.over()
-        self.call.finish(_EMPTY_WORKFLOW_TASK if self.kind == WORKFLOW_QUEUE else _EMPTY_ACTIVITY_TASK)
 
 
 class Dispatch:
@@ -396,7 +217,7 @@ class Dispatch:
         if call.deadline is not None:
             until = min(until, call.deadline - POLL_MARGIN_SECONDS)
         if until <= now or (worker_instance_key and self._stopped.has(key[0], worker_instance_key, key[2], now)):
-            return _EMPTY_WORKFLOW_TASK if key[2] == WORKFLOW_QUEUE else _EMPTY_ACTIVITY_TASK
+            return EMPTY_WORKFLOW_TASK if key[2] == WORKFLOW_QUEUE else EMPTY_ACTIVITY_TASK
         waiter = Poll(call, engine, key[2], until)
         poller = ParkedPoller(key, engine.identity, waiter, engine.sticky, normal_name, worker_instance_key, now)
         if rate is not None:
@@ -538,7 +359,7 @@ class Dispatch:
         number of pollers would do better. (Serialised messages one after the other are the merge of them.)"""
         more = self._matching.advise(poller, from_backlog, now, self._runtime.time.now())
         if more:
-            answer += _ADVICE[poller.queue[2], more]
+            answer += ADVICE[poller.queue[2], more]
         if poller.queue[2] == WORKFLOW_QUEUE and (waiting := self._matching.backlog_count(poller.queue)):
             hint = PollWorkflowTaskQueueResponse()
             hint.backlog_count_hint = waiting

@@ -49,7 +49,7 @@ from perdure.matching.workers import WorkerRegistry
 from perdure.runtime import deletion, readings
 from perdure.runtime.alarms import Alarm, Alarms
 from perdure.runtime.committer import Committer
-from perdure.runtime.dispatch import Dispatch, start_entry
+from perdure.runtime.dispatch import Dispatch
 from perdure.runtime.executions import Executions, Key, Loaded
 from perdure.runtime.followers import Callback, FirstRows
 from perdure.runtime.histories import Histories
@@ -62,6 +62,7 @@ from perdure.runtime.queue_settings import QueueSettingsRegistry
 from perdure.runtime.removal import Removal
 from perdure.runtime.skipping import OFFSET, Skipper
 from perdure.runtime.slices import Slices
+from perdure.runtime.start_tasks import start_entry
 from perdure.runtime.updates import Updates
 from perdure.runtime.wakes import Wakes
 from perdure.runtime.waking import Wake

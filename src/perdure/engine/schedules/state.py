@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any, Final
 
-from perdure.engine.state import Fields
+from perdure.engine.items import Fields
 from perdure.engine.times import DAY, SECOND
 from perdure.enums import ScheduleOverlapPolicy
 

@@ -23,6 +23,7 @@ from perdure.engine import attempts, failures
 from perdure.engine.activities import Heartbeat, StartedActivity, Which
 from perdure.engine.activity_deadlines import DISPATCH, deadlines
 from perdure.engine.activity_retry import evaluate, following
+from perdure.engine.items import Activity
 from perdure.engine.record import Record
 from perdure.engine.stale import Stale
 from perdure.engine.standalone.state import (
@@ -35,7 +36,6 @@ from perdure.engine.standalone.state import (
     ActivityTurn,
     item,
 )
-from perdure.engine.state import Activity
 from perdure.engine.tokens import ACTIVITY_TASK, TaskToken
 from perdure.engine.workflow_tasks import Poller
 from perdure.errors import InvalidArgument, NotFound

@@ -12,9 +12,9 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.engine.failures import next_delay
+from perdure.engine.items import Activity
 from perdure.engine.record import Record
 from perdure.engine.standalone.state import ABOUT, OUTCOME, PAUSED, START, ActivityExecution, item
-from perdure.engine.state import Activity
 from perdure.engine.times import set_duration, set_timestamp
 from perdure.enums import ActivityExecutionStatus, PendingActivityState
 

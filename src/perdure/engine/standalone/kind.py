@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from perdure.engine.items import is_under_way
 from perdure.engine.kind import RecordKind
 from perdure.engine.record import Record
 from perdure.engine.standalone.attempts import next_deadline, wake
 from perdure.engine.standalone.describing import shown_status, size_of
 from perdure.engine.standalone.state import ActivityExecution, ActivityTurn
-from perdure.engine.state import is_under_way
 from perdure.engine.turn import Shared
 from perdure.engine.visibility import VisibilityRow
 from perdure.visibility.attributes import ACTIVITY_DIVISION

@@ -15,9 +15,9 @@ from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse
 
 from perdure.engine.activity_operations import forget_heartbeat, unpaused
 from perdure.engine.activity_options import fill_options, merge_options, options_of, with_options
+from perdure.engine.items import Activity
 from perdure.engine.standalone.describing import status_name
 from perdure.engine.standalone.state import START, ActivityTurn, item
-from perdure.engine.state import Activity
 from perdure.engine.times import duration_us, set_duration, set_timestamp
 from perdure.errors import FailedPrecondition, InvalidArgument
 

@@ -13,12 +13,12 @@ from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse, Sta
 
 from perdure.clock import Entropy
 from perdure.engine.activity_commands import TIMEOUTS, normalised, valid_timeout
+from perdure.engine.items import Activity
 from perdure.engine.limits import Limits
 from perdure.engine.links import validate_links
 from perdure.engine.record import Record, create_record
 from perdure.engine.search_attributes import validate_search_attributes
 from perdure.engine.standalone.state import ABOUT, COMPLETED, START, ActivityExecution, ActivityTurn, item
-from perdure.engine.state import Activity
 from perdure.engine.times import duration_us, set_duration, set_timestamp, valid_duration
 from perdure.engine.turn import Shared
 from perdure.engine.validation import (

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from perdure.engine.items import Activity, Fields
 from perdure.engine.record import Record, RecordTurn
-from perdure.engine.state import Activity, Fields
 from perdure.engine.turn import OfferActivityTask
 from perdure.enums import ActivityExecutionStatus
 

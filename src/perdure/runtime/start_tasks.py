@@ -1,0 +1,162 @@
+"""Starting a task for a poll that was reserved for it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, ClassVar
+
+from perdure.call import PENDING, Pending
+from perdure.engine import activities, workflow_tasks
+from perdure.engine.execution import ACTIVITY, WORKFLOW
+from perdure.engine.record import Record
+from perdure.engine.stale import Stale
+from perdure.engine.standalone import attempts
+from perdure.engine.standalone.state import ActivityTurn
+from perdure.engine.state import Run
+from perdure.engine.tokens import TaskToken
+from perdure.engine.turn import OfferActivityTask, OfferWorkflowTask, Shared, Turn
+from perdure.errors import Internal, PerdureError
+from perdure.matching import Poller as ParkedPoller
+from perdure.matching import Task
+from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Entry, Insistent, Outcome
+from perdure.runtime.polls import ACTIVITY_QUEUE, WORKFLOW_QUEUE
+
+if TYPE_CHECKING:
+    from perdure.runtime.runtime import Runtime
+
+
+class Lost:
+    """Marks a task that was started for a poll that had gone: it is issued again rather than started."""
+
+    __slots__ = ("token",)
+
+    def __init__(self, token: TaskToken) -> None:
+        self.token = token
+
+
+class StartTask(Entry):
+    """Start `task` for a reserved poller. Its caller is the poll."""
+
+    KIND: ClassVar[int] = WORKFLOW
+
+    __slots__ = ("over", "poller", "started", "stored", "task")
+
+    def __init__(self, runtime: Runtime, task: Task, poller: ParkedPoller, stored: bool) -> None:
+        key = (task.queue[0], self.KIND, task.execution_id)
+        super().__init__(runtime, key, task.run_id, starts=self.KIND != WORKFLOW)
+        self.task = task
+        self.poller = poller
+        self.stored = stored
+        """The task has, or may have, a row."""
+        self.over = False
+        """The poller is not this one's any more."""
+        self.started: workflow_tasks.StartedWorkflowTask | activities.StartedActivity | None = None
+
+    def postponed(self) -> None:
+        """The start will not join the batch that schedules the task: between the two commits only a row tells of it."""
+        task = self.task
+        if self.stored or not task.task_no:
+            return
+        self.stored = True
+        dispatch = self.runtime.dispatch
+        dispatch.write(task, self.runtime.monotonic.now())
+        self.runtime.matching.stored(task)
+
+    def decide(self, turn: Turn) -> Outcome:
+        task = self.task
+        engine_poller: workflow_tasks.Poller = self.poller.waiter.engine
+        engine_poller.request_id = self.runtime.entropy.uuid()
+        self.started = None
+        try:
+            if task.queue[2] == WORKFLOW_QUEUE:
+                if isinstance(task.query, Lost):
+                    self.started = workflow_tasks.reissue_workflow_task(turn, task.query.token)
+                else:
+                    self.started = workflow_tasks.start_workflow_task(
+                        turn, task.scheduled_event_id, task.stamp, engine_poller
+                    )
+            else:
+                self.started = activities.start_activity_task(turn, task.scheduled_event_id, task.stamp, engine_poller)
+        except Stale:
+            self.started = None
+        return Outcome(PENDING)
+
+    def decided(self) -> None:
+        """Called by the runtime in the round of the decision: a started or stale task's row goes."""
+        if self.stored:
+            self.runtime.committer.task_done(self.task.task_no)
+            self.runtime.committer.hasten()
+        if self.started is None:
+            self.over = True
+            self.runtime.dispatch.next_for(self.poller)
+
+    def answer(self) -> None:
+        started = self.started
+        if started is None:
+            return
+        if isinstance(started, activities.StartedActivity):
+            self.runtime.dispatch.deliver(self, started.answer)
+        else:
+            self.runtime.dispatch.answer_workflow_task(self, started)
+
+    def refused(self) -> None:
+        if self.over:
+            return
+        if self.attempts >= ATTEMPTS and not self.poller.cancelled:
+            # The task waits again; the poll waits a little before it tries the next, as the store takes nothing now.
+            self.over = True
+            runtime = self.runtime
+            runtime.alarms.at(runtime.monotonic.now() + RETRY_SECONDS, lambda: runtime.dispatch.next_for(self.poller))
+        elif self.poller.cancelled:
+            self.runtime.dispatch.next_for(self.poller)
+        elif self.stored:
+            self.reply = self.error = None
+            self.runtime.enter(self)
+        else:  # offered in the refused batch: what offered it is decided again
+            self.runtime.dispatch.next_for(self.poller)
+
+    def give_up(self, error: PerdureError) -> None:
+        """The run cannot be read, or a defect is in the way: the poll hears of it, and the task is offered again
+        later."""
+        if not self.over:
+            self.over = True
+            self.runtime.dispatch.fail(self.poller, error)
+        runtime = self.runtime
+        wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
+        runtime.alarms.at(
+            runtime.monotonic.now() + wait,
+            lambda: runtime.enter(Insistent(runtime, self.key, self.run_id, self._offer_again, starts=True)),
+        )
+
+    def _offer_again(self, shared: Shared, run: Run | None) -> Pending:
+        if run is None:
+            return PENDING  # deleted meanwhile
+        if self.task.queue[2] == WORKFLOW_QUEUE:
+            shared.effects.append(OfferWorkflowTask(run))
+        else:
+            shared.effects.append(OfferActivityTask(run, self.task.scheduled_event_id))
+        return PENDING
+
+
+class StartStandaloneTask(StartTask):
+    """The same for the attempt of a standalone activity, an execution of its own kind."""
+
+    KIND = ACTIVITY
+
+    __slots__ = ()
+
+    def decide(self, shared: Shared, record: Record | None) -> Outcome:  # type: ignore[override] # as for its kind
+        engine_poller: workflow_tasks.Poller = self.poller.waiter.engine
+        engine_poller.request_id = self.runtime.entropy.uuid()
+        self.started = None
+        if record is not None:
+            with suppress(Stale):
+                self.started = attempts.start_task(ActivityTurn(shared, record), self.task.stamp, engine_poller)
+        return Outcome(PENDING)
+
+
+def start_entry(runtime: Runtime, task: Task, poller: ParkedPoller, stored: bool) -> StartTask:
+    """Events number from 1: an activity task of none is that of a standalone activity."""
+    if not task.scheduled_event_id and task.queue[2] == ACTIVITY_QUEUE:
+        return StartStandaloneTask(runtime, task, poller, stored)
+    return StartTask(runtime, task, poller, stored)
