@@ -284,10 +284,21 @@ async def test_due_runs_come_earliest_first(store: Store) -> None:
     await written(store, runs=[run(1, wake_at=30), run(2, wake_at=10), run(3), run(4, wake_at=20)])
     await written(store, runs=[run(1, version=2, wake_at=15), run(4, version=2, wake_at=None)])
 
-    assert [due.execution_id for due in store.due_runs(0, 20, 9)] == ["order-2", "order-1"]
-    assert [due.execution_id for due in store.due_runs(10, 20, 9)] == ["order-1"]
-    assert store.due_runs(0, 9, 9) == []
-    assert (store.next_wake(0), store.next_wake(10), store.next_wake(15)) == (10, 15, None)
+    assert [due.execution_id for due in store.due_runs((0, 0), 20, 9)] == ["order-2", "order-1"]
+    assert [due.execution_id for due in store.due_runs((10, 2), 20, 9)] == ["order-1"]
+    assert store.due_runs((0, 0), 9, 9) == []
+
+
+async def test_runs_due_at_one_instant_come_page_by_page(store: Store) -> None:
+    await written(store, runs=[run(number, wake_at=30 if number > 2 else 20) for number in range(1, 8)])
+
+    pages = []
+    after = (0, 0)
+    while page := store.due_runs(after, 30, 3):
+        pages.append([(due.wake_at, due.run_no) for due in page])
+        after = pages[-1][-1]
+
+    assert pages == [[(20, 1), (20, 2), (30, 3)], [(30, 4), (30, 5), (30, 6)], [(30, 7)]]
 
 
 async def test_namespaces_are_put_and_deleted(store: Store) -> None:
@@ -324,7 +335,7 @@ async def test_a_deleted_run_is_unknown_at_once_and_its_rows_go_piece_by_piece(s
 
     assert (await loaded(store, 1)).current is None
     assert (await loaded(store, 1, run_id(1))).run is None
-    assert store.due_runs(0, 99, 9) == []
+    assert store.due_runs((0, 0), 99, 9) == []
     assert await store.list_executions(NAMESPACE, EVERYTHING, 9, b"") == ([], b"")
     assert await store.count_executions(NAMESPACE, EVERYTHING) == [(None, 0)]
     # Two history rows, an item, a request ID, and the tombstone.

@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from perdure.storage.sqlite import SqliteStore, visibility
-from perdure.storage.sqlite.reads import SQL as TASKS
+from perdure.storage.sqlite.reads import SQL as READS
 from perdure.storage.sqlite.seeks import best_seek
 from perdure.storage.sqlite.visibility import count_statement, list_statement
 from perdure.storage.store import VisibilityWrite
@@ -161,7 +161,22 @@ def test_counts_read_an_index_and_no_rows(
     ],
 )
 def test_a_backlog_is_read_in_its_order(connection: apsw.Connection, name: str, parameters: int, index: str) -> None:
-    plan = [row[3] for row in connection.execute(f"explain query plan {TASKS[name]}", [None] * parameters)]
+    plan = [row[3] for row in connection.execute(f"explain query plan {READS[name]}", [None] * parameters)]
 
     assert any(index in step for step in plan), plan
     assert not any("USE TEMP B-TREE FOR ORDER BY" in step for step in plan), plan
+
+
+def test_due_runs_are_read_in_order_from_where_the_last_page_ended(connection: apsw.Connection) -> None:
+    plan = [row[3] for row in connection.execute(f"explain query plan {READS['due_runs']}", [None] * 4)]
+
+    assert any("runs_by_wake (wake_at=? AND rowid>?)" in step for step in plan), plan
+    assert any("runs_by_wake (wake_at>? AND wake_at<?)" in step for step in plan), plan
+    assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+def test_old_runs_are_found_at_the_end_of_the_list(connection: apsw.Connection) -> None:
+    plan = [row[3] for row in connection.execute(f"explain query plan {READS['closed_runs']}", [None] * 4)]
+
+    assert any(ORDER + " AND close_order<?" in step for step in plan), plan
+    assert not any("TEMP B-TREE" in step or step.startswith("SCAN") for step in plan), plan

@@ -1,7 +1,8 @@
 """The timer loop: which runs are due, by one `wake_at` a run.
 
-Only wakes up to a horizon are in memory; later ones are found in the store when their time comes near, so a million
-runs asleep cost nothing. A heap entry holds if `armed` still says so: every write of a run re-arms it.
+Only the nearest wakes are in memory. The store is read up to a point, a page at a time, and further when nothing up to
+there is left and its time has come: so neither a million runs asleep nor a million overdue after a long stop take
+memory. A heap entry holds if `armed` still says so: every write of a run re-arms it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from perdure.storage.store import Store, StoreFailed
 
 WINDOW = 60 * SECOND
 PAGE = 1000
+NEVER = 1 << 62
 
 
 class Wakes:
@@ -42,8 +44,9 @@ class Wakes:
         """(wake time, order of arming, run ID, execution)"""
         self._count = 0
         self._armed: dict[str, int] = {}
-        """Run ID to the wake time that holds, for those up to the horizon."""
-        self._horizon = 0
+        """Run ID to the wake time that holds, for those in memory."""
+        self._read_to = (0, 0)
+        """(wake time, run number): of what was stored when it was read, all up to there is in memory, or was woken."""
         self._turns = 0
         self._handle: asyncio.Handle | None = None
         self._handle_for = 0
@@ -52,7 +55,7 @@ class Wakes:
 
     def start(self) -> None:
         self._running = True
-        self._load(0, self._time.now() + WINDOW)
+        self._load(self._time.now() + WINDOW)
         self._schedule()
 
     def stop(self) -> None:
@@ -75,8 +78,8 @@ class Wakes:
 
     def arm(self, key: Key, run_id: str, wake_at: int) -> None:
         """The run's earliest deadline is now `wake_at` (0: none)."""
-        if not wake_at or wake_at > max(self._horizon, self._time.now()) + 2 * WINDOW:
-            # The next read may reach that far beyond the horizon, or beyond now, and not find what is being written.
+        if not wake_at or wake_at > max(self._read_to[0], self._time.now()) + 2 * WINDOW:
+            # The next read may reach that far, and not find what is being written.
             self._armed.pop(run_id, None)
             return
         if self._armed.get(run_id) == wake_at:
@@ -87,11 +90,13 @@ class Wakes:
             self._schedule()
 
     def earliest(self) -> int | None:
-        """The next moment at which something is due, looked up in the store beyond the horizon if need be."""
-        self._drop_stale()
-        if self._heap:
-            return self._heap[0][0]
-        return self._store.next_wake(self._horizon)
+        """The next moment at which something is due, looked up in the store if need be."""
+        known = self._first()
+        if known <= self._read_to[0]:
+            return known
+        for stored in self._store.due_runs(self._read_to, known - 1, 1):
+            return stored.wake_at
+        return None if known == NEVER else known
 
     def ring(self) -> None:
         """The clock jumped: wake all runs that are due now, earliest first, before this returns (beyond a page: right
@@ -103,34 +108,27 @@ class Wakes:
         self._count += 1
         heapq.heappush(self._heap, (wake_at, self._count, run_id, key))
 
-    def _drop_stale(self) -> None:
+    def _first(self) -> int:
+        """The earliest wake in memory; NEVER when there is none."""
         heap = self._heap
         while heap and self._armed.get(heap[0][2]) != heap[0][0]:
             heapq.heappop(heap)
+        return heap[0][0] if heap else NEVER
 
-    def _load(self, after: int, until: int) -> None:
-        """Bring wakes in (after, until] from the store. The horizon ends where a full page ends."""
-        limit = PAGE
-        while True:
-            due = self._store.due_runs(after, until, limit)
-            full = len(due) == limit
-            # Those at the last instant of a full page may be more than the page holds: it ends just before them.
-            horizon = due[-1].wake_at - 1 if full else until
-            if not full or horizon > after:
-                break
-            limit *= 2
+    def _load(self, until: int) -> None:
+        """Bring the next page of wakes up to `until` from the store."""
+        due = self._store.due_runs(self._read_to, until, PAGE)
         for run in due:
             if run.run_id not in self._armed:
                 self._armed[run.run_id] = run.wake_at
                 self._push(run.wake_at, run.run_id, (run.namespace_id, run.kind, run.execution_id))
-        self._horizon = horizon
+        self._read_to = (due[-1].wake_at, due[-1].run_no) if len(due) == PAGE else (until, NEVER)
 
     def _schedule(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        self._drop_stale()
         now = self._time.now()
-        due = min(self._heap[0][0] if self._heap else self._horizon, self._horizon)
+        due = min(self._first(), self._read_to[0])
         self._handle_for = due
         if self._hold is not None:
             self._hold(due)
@@ -160,27 +158,26 @@ class Wakes:
             self._handle.cancel()
             self._handle = None
         now = self._time.now()
-        if now >= self._horizon:
+        if now >= self._read_to[0] < self._first():
             try:
-                self._load(self._horizon, now + WINDOW)
+                self._load(now + WINDOW)
             except StoreFailed:
                 # What is in memory fires; the window is read again, and again, as nobody else will.
                 self._handle = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._ring)
                 self._handle_for = now
                 self._fire(now)
                 raise
-        self._fire(now)
+        self._fire(min(now, self._read_to[0]))  # others may be due before what lies beyond
         if self._running:
             self._schedule()
 
-    def _fire(self, now: int) -> None:
+    def _fire(self, until: int) -> None:
         slices = self._slices
         if slices is not None:
             slices.begin()
         fired = 0
         while fired < PAGE and (slices is None or slices.more()):
-            self._drop_stale()
-            if not self._heap or self._heap[0][0] > now:
+            if self._first() > until:
                 break
             _, _, run_id, key = heapq.heappop(self._heap)
             del self._armed[run_id]

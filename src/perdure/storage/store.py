@@ -240,6 +240,7 @@ class StoredExecution:
 @dataclass(slots=True)
 class DueRun:
     wake_at: int
+    run_no: int
     namespace_id: str
     kind: int
     execution_id: str
@@ -333,8 +334,8 @@ class Store(Protocol):
 
     def load_queues(self) -> list[QueueWrite]: ...
 
-    def due_runs(self, after: int, until: int, limit: int) -> list[DueRun]:
-        """Runs with `after < wake_at <= until`, earliest first."""
+    def due_runs(self, after: tuple[int, int], until: int, limit: int) -> list[DueRun]:
+        """Runs in order of (wake_at, run_no), strictly after those two, with `wake_at <= until`."""
 
     def closed_runs(self, namespace_id: str, division: str, until: int, limit: int) -> list[StoredRunKey]:
         """Runs that closed at `until` or before, the oldest first."""
@@ -344,9 +345,6 @@ class Store(Protocol):
 
     def open_executions(self, after: tuple[str, int, str], limit: int) -> list[tuple[str, int, str]]:
         """(namespace ID, kind, ID) of those whose current run is running, in that order, strictly after `after`."""
-
-    def next_wake(self, after: int) -> int | None:
-        """The earliest `wake_at` greater than `after`."""
 
     def load_outbox(self, after: int, limit: int) -> list[OutboxWrite]:
         """Messages in order of their numbers, strictly after `after`."""

@@ -117,8 +117,8 @@ def load_queues(connection: apsw.Connection) -> list[QueueWrite]:
     return [QueueWrite(*row) for row in connection.execute(SQL["queues"])]
 
 
-def due_runs(connection: apsw.Connection, after: int, until: int, limit: int) -> list[DueRun]:
-    return [DueRun(*row) for row in connection.execute(SQL["due_runs"], (after, until, limit))]
+def due_runs(connection: apsw.Connection, after: tuple[int, int], until: int, limit: int) -> list[DueRun]:
+    return [DueRun(*row) for row in connection.execute(SQL["due_runs"], (*after, until, limit))]
 
 
 def closed_runs(
@@ -134,11 +134,6 @@ def runs_of(connection: apsw.Connection, namespace_id: str, limit: int) -> list[
 
 def open_executions(connection: apsw.Connection, after: tuple[str, int, str], limit: int) -> list[tuple[str, int, str]]:
     return list(connection.execute(SQL["open_executions"], (*after, limit)))
-
-
-def next_wake(connection: apsw.Connection, after: int) -> int | None:
-    wake_at: int | None = connection.execute(SQL["next_wake"], (after,)).get
-    return wake_at
 
 
 def load_outbox(connection: apsw.Connection, after: int, limit: int) -> list[OutboxWrite]:

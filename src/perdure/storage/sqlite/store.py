@@ -216,7 +216,7 @@ class SqliteStore:
         with connections.reported(self.persistence_name):
             return reads.load_queues(self._main)
 
-    def due_runs(self, after: int, until: int, limit: int) -> list[DueRun]:
+    def due_runs(self, after: tuple[int, int], until: int, limit: int) -> list[DueRun]:
         with connections.reported(self.persistence_name):
             return reads.due_runs(self._main, after, until, limit)
 
@@ -231,10 +231,6 @@ class SqliteStore:
     def open_executions(self, after: tuple[str, int, str], limit: int) -> list[tuple[str, int, str]]:
         with connections.reported(self.persistence_name):
             return reads.open_executions(self._main, after, limit)
-
-    def next_wake(self, after: int) -> int | None:
-        with connections.reported(self.persistence_name):
-            return reads.next_wake(self._main, after)
 
     def load_outbox(self, after: int, limit: int) -> list[OutboxWrite]:
         with connections.reported(self.persistence_name):
