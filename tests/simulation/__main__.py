@@ -32,7 +32,8 @@ def main() -> None:
                 print("\n".join(simulation.log.lines))
         print(
             f"seed {seed}: {simulation.network.served} calls, {simulation.disk.commits} commits, "
-            f"{simulation.deaths} processes, {len(simulation.ledger.starts)} starts"
+            f"{sum(simulation.deaths.values())} deaths, {len(simulation.ledger.starts)} starts, "
+            f"trace {simulation.network.trace.hexdigest()[:16]}"
         )
         seed += 1
         if time.monotonic() >= end:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
 @dataclass
 class Ledger:
     starts: dict[tuple[str, str], str] = field(default_factory=dict)

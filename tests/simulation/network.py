@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -67,6 +68,8 @@ class Network:
         self.faults = 0.0
         self.methods: dict[str, Method] | None = None
         self.served = 0
+        self.trace = hashlib.sha256()
+        """Of all that was asked and answered, and when: the same seed tells the same story."""
         self._under_way: dict[Call, asyncio.Future[bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -93,7 +96,7 @@ class Network:
             raise Lost("never arrived")
         rpc = type(request).__name__.removesuffix("Request")
         method = self.methods[rpc]
-        blob = request.SerializeToString()
+        blob = request.SerializeToString(deterministic=True)
         if self._chance.random() < self.faults / 3:
             self._deliver(method, blob, loop.time() + within, loop.create_future())
         future: asyncio.Future[bytes] = loop.create_future()
@@ -111,6 +114,10 @@ class Network:
         await self._delay()
         return method.response_class.FromString(reply)
 
+    def _note(self, method: Method, what: Message | BaseException) -> None:
+        blob = what.SerializeToString(deterministic=True) if isinstance(what, Message) else repr(what).encode()
+        self.trace.update(f"{asyncio.get_running_loop().time()} {method.name} ".encode() + blob)
+
     async def _delay(self) -> None:
         if self._chance.random() < 0.5:
             await asyncio.sleep(self._chance.random() * 0.003)
@@ -118,6 +125,7 @@ class Network:
     def _deliver(self, method: Method, blob: bytes, deadline: float, future: asyncio.Future[bytes]) -> Call:
         def answered(reply: bytes | BaseException) -> None:
             self.served += 1
+            self._note(method, method.response_class.FromString(reply) if isinstance(reply, bytes) else reply)
             self._under_way.pop(call, None)
             if future.done():
                 return
@@ -127,10 +135,12 @@ class Network:
                 future.set_exception(reply)
                 future.exception()  # nobody may wait for a copy's answer
 
+        request = method.request_class.FromString(blob)
+        self._note(method, request)
         call = Call(method, deadline, answered)
         self._under_way[call] = future
         try:
-            reply: Any = method.handler(method.request_class.FromString(blob), call)
+            reply: Any = method.handler(request, call)
         except PerdureError as error:
             call.fail(error)
             return call

@@ -1,7 +1,8 @@
 """The one disk of a simulated cluster, and what a process that writes to it meets.
 
 `Disk` is the real SQLite store in memory; it outlives the processes. `Connection` is one process's way to it: it
-delays, refuses, commits and says that it does not know, and after `cut` nothing passes any more, in either direction.
+delays, refuses, commits and says that it does not know, the process may die before or after a commit, and after `cut`
+nothing passes any more, in either direction.
 """
 
 from __future__ import annotations
@@ -11,8 +12,13 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from temporalio.api.history.v1 import History, HistoryEvent
+
+from perdure.engine.execution import WORKFLOW
+from perdure.engine.kinds import KINDS
 from perdure.storage.sqlite import SqliteStore
-from perdure.storage.store import Batch, Done, Refused, Unknown
+from perdure.storage.store import Batch, Done, Refused, StoredExecution, Unknown
+from tests.api.client import NAMESPACE
 
 
 class Disk:
@@ -20,12 +26,40 @@ class Disk:
         self.store = SqliteStore(None)
         self.commits = 0
 
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What is on it, whatever any process thinks."""
+        return list(self.store._main.execute(sql, values))
+
+    def namespace_id(self, name: str = NAMESPACE) -> str:
+        return next(n.namespace_id for n in self.store.load_namespaces() if n.name == name)
+
+    def stored(self, workflow_id: str, run_id: str = "") -> tuple[Any, list[HistoryEvent]]:
+        """A workflow's run and its history. (None, []) when there is none."""
+        stored = self.load(WORKFLOW, workflow_id, run_id)
+        if stored is None:
+            return None, []
+        run, run_no = stored
+        blobs: list[Any] = []
+        self.store.read_history(run_no, 1, 1 << 40, 1 << 40, blobs.append)
+        events = History.FromString(b"".join(batch.blob for batch in blobs[0])).events
+        return run, list(events)
+
+    def load(self, kind: int, execution_id: str, run_id: str = "") -> tuple[Any, int] | None:
+        """An execution's run, or record, and its number."""
+        found: list[Any] = []
+        self.store.load_execution(self.namespace_id(), kind, execution_id, run_id, found.append)
+        assert isinstance(found[0], StoredExecution)
+        stored = found[0].run
+        return None if stored is None else (KINDS[kind].decode(stored.core, stored.items), stored.run_no)
+
 
 class Connection:
-    """A Store by delegation. `faults` 0 to 1: how often something goes wrong."""
+    """A Store by delegation. `faults` 0 to 1: how often something goes wrong. `point` is called with "before_commit"
+    and "after_commit"; the process may be dead when it returns."""
 
-    def __init__(self, disk: Disk, chance: random.Random) -> None:
+    def __init__(self, disk: Disk, chance: random.Random, point: Callable[[str], None]) -> None:
         self._disk = disk
+        self._point = point
         self._chance = chance
         self.faults = 0.0
         self.is_cut = False
@@ -60,6 +94,9 @@ class Connection:
         assert self._unresolved is None, "a batch was submitted before the fate of the one before was known"
 
         def write() -> None:
+            self._point("before_commit")
+            if self.is_cut:
+                return
             fate = self._chance.random()
             if fate < self.faults / 2:
                 self._later(lambda: done(Refused("disk full")), 0.002)
@@ -71,6 +108,7 @@ class Connection:
                 self._later(lambda: done(Unknown("connection lost")), 0.01)
             else:
                 outcome = self._write(batch)
+                self._point("after_commit")
                 self._later(lambda: done(outcome), 0.004)
 
         self._later(write, 0.004)

@@ -1,0 +1,200 @@
+"""What must hold after each step, and when all is over.
+
+Some of it can only be asked when nothing is on its way from memory to the disk; there is such a moment every few steps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perdure.clock import SECOND
+from perdure.engine.execution import WORKFLOW
+from perdure.engine.kinds import KINDS
+from perdure.runtime.runtime import Runtime
+from tests.simulation import histories
+from tests.simulation.ledger import Broken
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+LOOK_CLOSELY_EVERY = 20
+"""Steps: reading the whole disk takes its time."""
+PATIENCE_SECONDS = 30.0
+"""What failed for want of a store is tried again every second or so."""
+
+
+def check_now(simulation: Simulation, step: int) -> None:
+    if simulation.broken:
+        raise Broken(f"step {step}: {simulation.broken}")
+    if simulation.log.errors:
+        raise Broken(f"step {step}: " + "\n".join(simulation.log.errors))
+    for task in [*simulation.acting.values(), *simulation.workers]:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+    runtime = simulation.runtime
+    if runtime is None:
+        return
+    for key, waiting in runtime.matching._queues.items():
+        if waiting.line and (waiting.volatile or len(waiting.backlog)):
+            raise Broken(f"step {step}: tasks wait in {key} while pollers are parked")
+    if step % LOOK_CLOSELY_EVERY == 0 and at_rest(runtime):
+        _check_cache(simulation, runtime)
+        _check_wakes(simulation, runtime)
+        _check_tasks(simulation, runtime)
+        if runtime.skipper is not None:
+            _check_owners(simulation, runtime)
+
+
+def at_rest(runtime: Runtime) -> bool:
+    """All that was decided is durable, and nothing waits for a read."""
+    return runtime.committer.idle and not runtime.waiting_inputs and not runtime._effects
+
+
+# ---- memory and disk
+def _check_cache(simulation: Simulation, runtime: Runtime) -> None:
+    """What is in memory is what would be read."""
+    items_in_core = runtime.limits.items_in_core
+    for loaded in runtime.executions.all():
+        _, kind, execution_id = loaded.key
+        where = f"{KINDS[kind].name} {execution_id}"
+        for run in loaded.execution.runs.values():
+            [row] = simulation.disk.rows("select version, core from runs where run_id = ?", run.run_id) or [(0, b"")]
+            if row[0] != run.version:
+                raise Broken(f"{where} {run.run_id} is at version {run.version} in memory, at {row[0]} on the disk")
+            if run.changes.changed or run.changes.events:
+                raise Broken(f"{where} {run.run_id} was changed, and nobody writes it")
+            kept = KINDS[kind].encode(run, items_in_core)
+            if kept != row[1] and _without_sticky(kind, kept) != _without_sticky(kind, row[1]):
+                raise Broken(f"{where} {run.run_id} is not what is on the disk")
+        current = loaded.execution.current
+        if current is not None:
+            pointers = simulation.disk.rows(
+                "select run_id, status from current where namespace_id = ? and kind = ? and execution_id = ?",
+                *loaded.key,
+            )
+            if pointers != [(current.run_id, current.status)]:
+                raise Broken(
+                    f"{where}: current is {current.run_id} ({current.status}) in memory, {pointers} on the disk"
+                )
+
+
+def _without_sticky(kind: int, core: bytes) -> bytes:
+    """Which worker has a run in its cache is forgotten without a commit when a speculative task goes elsewhere."""
+    run = KINDS[kind].decode(core, [])
+    if kind == WORKFLOW:
+        run.sticky_queue, run.sticky_timeout = "", 0
+    return KINDS[kind].encode(run, 1 << 30)
+
+
+def _runs(simulation: Simulation) -> list[tuple[tuple[str, int, str], Any, int]]:
+    """(key, run or record, wake_at) of all that is on the disk."""
+    items: dict[int, list[tuple[int, str, bytes]]] = {}
+    for run_no, sort, key, value in simulation.disk.rows(
+        "select run_no, sort, key, value from items order by run_no, sort, key"
+    ):
+        items.setdefault(run_no, []).append((sort, key, value))
+    return [
+        ((namespace_id, kind, execution_id), KINDS[kind].decode(core, items.get(run_no, [])), wake_at or 0)
+        for run_no, namespace_id, kind, execution_id, core, wake_at in simulation.disk.rows(
+            "select run_no, namespace_id, kind, execution_id, core, wake_at from runs"
+        )
+    ]
+
+
+# ---- time
+def _check_wakes(simulation: Simulation, runtime: Runtime) -> None:
+    """Each run is woken at its earliest deadline: the disk says so, and so does the timer loop for those near."""
+    wakes = runtime.wakes
+    now = runtime.time.now()
+    overdue = set()
+    for key, run, wake_at in _runs(simulation):
+        deadline = KINDS[key[1]].next_deadline(run)
+        where = f"{KINDS[key[1]].name} {key[2]} {run.run_id}"
+        if deadline and not 0 < wake_at <= deadline:  # it may come too early, and is set right then
+            raise Broken(f"{where} is due at {deadline} and is to be woken at {wake_at}")
+        armed = wakes._armed.get(run.run_id)
+        if not deadline:
+            continue
+        if deadline <= now:
+            if armed is None:  # it has rung, and is being looked at
+                overdue.add((run.run_id, deadline))
+        elif deadline <= wakes._horizon and (armed is None or armed > deadline):
+            raise Broken(f"{where} is due at {deadline}, the timer loop knows of {armed}")
+    seconds = simulation.seconds()
+    simulation.overdue = {late: simulation.overdue.get(late, seconds) for late in overdue}
+    for late, since in simulation.overdue.items():
+        if seconds - since > PATIENCE_SECONDS:
+            raise Broken(f"{late} has been due for {seconds - since} seconds, and nobody knows")
+
+
+def _check_owners(simulation: Simulation, runtime: Runtime) -> None:
+    """Time is kept from skipping by what is on the disk, and by nothing that is over."""
+    assert runtime.skipper is not None
+    owners = runtime.skipper.owners
+    if owners._reading:
+        return
+    busy = {}
+    for key, run, _ in _runs(simulation):
+        hard, soft = KINDS[key[1]].busy(run)
+        if hard or soft:
+            busy[run.run_id] = (key, hard, soft)
+    if owners._busy != busy:
+        raise Broken(f"time is held by {owners._busy}, and busy is {busy}")
+
+
+# ---- tasks
+def _check_tasks(simulation: Simulation, runtime: Runtime) -> None:
+    """Each task that waits for a worker is in a queue or has a row."""
+    rows = {
+        (run_id, scheduled, kind)
+        for run_id, scheduled, kind in simulation.disk.rows("select run_id, scheduled_event_id, kind from tasks")
+    }
+    for key, run, _ in _runs(simulation):
+        if key[1] != WORKFLOW or not run.running:
+            continue
+        task = run.workflow_task
+        if task is not None and not task.started_event_id and (run.run_id, task.scheduled_event_id, 1) not in rows:
+            raise Broken(f"{key[2]} {run.run_id} has a workflow task {task} that is in no queue")
+        for scheduled, activity in run.activities.items():
+            if activity.offered and not activity.started_at and (run.run_id, scheduled, 2) not in rows:
+                raise Broken(f"{key[2]} {run.run_id} has an activity task {activity} that is in no queue")
+
+
+# ---- the end
+async def check_end(simulation: Simulation) -> None:
+    """Nothing is left to do, nothing acknowledged is lost, and a restart changes nothing."""
+    runtime = simulation.runtime
+    assert runtime is not None
+    check_now(simulation, 0)
+    if not at_rest(runtime):
+        raise Broken("it never comes to rest")
+    if runtime.mail.on_way:
+        raise Broken(f"messages never arrived: {runtime.mail.on_way}")
+    if runtime.skipper is not None and (runtime.skipper.owners.hard or runtime.skipper.owners.soft):
+        raise Broken(f"owners that own nothing: {runtime.skipper.explain()}")
+    for loaded in runtime.executions.all():
+        if loaded.updates or loaded.queries:
+            raise Broken(f"{loaded.key[2]} holds for nobody: {list(loaded.updates)} {loaded.queries}")
+    for key, waiting in runtime.matching._queues.items():
+        if waiting.volatile or len(waiting.backlog):
+            raise Broken(f"tasks wait in {key} for nobody")
+    for table in ("tasks", "outbox"):
+        if left := simulation.disk.rows(f"select * from {table}"):
+            raise Broken(f"{table} are left: {left}")
+    for call in simulation.network.waiting:
+        if not call.method.rpartition("/")[2].startswith("Poll"):
+            raise Broken(f"{call.method} was never answered")
+    _check_near_end(simulation)
+    before = await simulation.histories()
+    await simulation.restart()
+    after = await simulation.histories()
+    if before != after:
+        raise Broken("a restart changed histories")
+    histories.check(simulation.ledger, after)
+
+
+def _check_near_end(simulation: Simulation) -> None:
+    """No closed workflow is to be woken."""
+    for key, run, wake_at in _runs(simulation):
+        if key[1] == WORKFLOW and not run.running and wake_at:
+            raise Broken(f"{key[2]} {run.run_id} is closed and is to be woken at {wake_at // SECOND}")

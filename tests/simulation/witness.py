@@ -1,0 +1,95 @@
+"""The barrier: whatever was answered or handed out is on the disk at that moment."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.update.v1 import Outcome
+
+from tests.simulation.ledger import Broken, Ledger
+from tests.simulation.plans import Told
+from tests.simulation.store import Disk
+
+
+class Witness:
+    """Hears of every answer, and notes in the ledger what must be true from then on."""
+
+    def __init__(self, disk: Disk, ledger: Ledger) -> None:
+        self.disk = disk
+        self.ledger = ledger
+        self._tokens: dict[bytes, str] = {}
+
+    def started(self, workflow_id: str, run_id: str) -> None:
+        self.ledger.starts[workflow_id, run_id] = ""
+        if workflow_id not in self.ledger.deleted and self.disk.stored(workflow_id, run_id)[0] is None:
+            raise Broken(f"{workflow_id} {run_id} was acknowledged and is not on the disk")
+
+    def signaled(self, workflow_id: str, note: str) -> None:
+        self.ledger.signals.setdefault(workflow_id, []).append(note)
+        if workflow_id in self.ledger.deleted or workflow_id in self.ledger.terminated:
+            return
+        run, events = self.disk.stored(workflow_id)
+        while run is not None:
+            buffered = [HistoryEvent.FromString(blob) for blob in run.buffered]
+            if note in Told([*events[:1], *(e for e in [*events, *buffered] if e.event_type == 26)]).signals:
+                return
+            before = events[0].workflow_execution_started_event_attributes.continued_execution_run_id
+            if not before:
+                # A run that is no continuation may have taken the ID since the signal was acknowledged.
+                return
+            run, events = self.disk.stored(workflow_id, before)
+        raise Broken(f"signal {note} to {workflow_id} was acknowledged and is not on the disk")
+
+    def updated(self, workflow_id: str, run_id: str, update_id: str, outcome: Outcome | None) -> None:
+        """An update was answered: without an outcome it is accepted; with the one that its worker gives, completed."""
+        if workflow_id in self.ledger.deleted:
+            return
+        told = Told(self.disk.stored(workflow_id, run_id)[1])
+        if outcome is None and update_id not in told.accepted:
+            raise Broken(f"update {update_id} of {workflow_id} was acknowledged and is not on the disk")
+        if outcome is None or outcome.HasField("success"):
+            self.ledger.updates.setdefault((workflow_id, run_id), set()).add(update_id)
+        if outcome is not None and outcome.HasField("success"):
+            result = json.loads(outcome.success.payloads[0].data)
+            if told.completed.get(update_id) != result:
+                raise Broken(f"update {update_id} of {workflow_id} was answered {result}, the disk says otherwise")
+
+    def seen(self, at: WorkflowExecution, status: int) -> None:
+        if at.workflow_id in self.ledger.deleted:
+            return
+        run, _ = self.disk.stored(at.workflow_id, at.run_id)
+        if run is None:
+            raise Broken(f"{at.workflow_id} {at.run_id} was shown and is not on the disk")
+        if status != 1 and run.status != status:
+            raise Broken(f"{at.workflow_id} was shown as closed ({status}) and is {run.status} on the disk")
+
+    def task(self, task: Any, events: list[HistoryEvent]) -> None:
+        """A workflow task that was handed out: its history is whole, and on the disk."""
+        at = task.workflow_execution
+        ids = [event.event_id for event in events]
+        if ids != list(range(1, task.started_event_id + 1)):
+            raise Broken(f"{at.workflow_id}: a task up to event {task.started_event_id} has events {ids}")
+        if at.workflow_id in self.ledger.deleted:
+            return
+        run, stored = self.disk.stored(at.workflow_id, at.run_id)
+        if run is None:
+            raise Broken(f"a task of {at.workflow_id} was handed out, and the run is not on the disk")
+        # The last two (scheduled, started) of a transient task are in no history yet.
+        for event, kept in zip(events[:-2], stored, strict=False):
+            if event.task_id == 0:  # of a transient task that has been completed since
+                kept.task_id = 0
+                if kept.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
+                    kept.workflow_task_started_event_attributes.identity = ""
+            if event != kept:
+                raise Broken(f"{at.workflow_id}: a worker was told {event}, the disk says {kept}")
+        if len(stored) < len(events) - 2:
+            raise Broken(f"{at.workflow_id}: a worker was told {len(events)} events, the disk has {len(stored)}")
+
+    def activity(self, key: tuple[str, str, int, int], token: bytes, worker: str) -> None:
+        if token in self._tokens:
+            raise Broken(f"activity {key} was given to {self._tokens[token]} and to {worker}")
+        self._tokens[token] = worker
