@@ -290,3 +290,16 @@ def test_filters_have_a_length_and_a_number_of_values_at_most() -> None:
         EXPRESSION + "the filter is 524306 characters long, the limit is 524288"
     )
     assert refusal(f"ExecutionDuration > '{'9' * 5000}s'").startswith(EXPRESSION + "invalid value")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["(" * 100_000, "not " * 100_000, "CustomInt in (" + "1," * 100_000 + "1)", "-" * 100_000, "'a'" * 100_000],
+    ids=["parentheses", "nots", "values", "signs", "strings"],
+)
+def test_a_filter_that_would_take_long_to_read_is_not_read(text: str) -> None:
+    assert refusal(text) == "invalid query: the filter has more than 25000 words"
+
+
+def test_a_list_of_ten_thousand_values_is_read() -> None:
+    assert meaning("CustomInt in (" + ",".join(["1"] * 10_000) + ")") == In("CustomInt", (1,) * 10_000)
