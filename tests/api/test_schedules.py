@@ -292,3 +292,31 @@ async def test_the_namespace_says_that_it_has_schedules(api: Api, server: Server
     reply = await api.DescribeNamespace(ws.DescribeNamespaceRequest(namespace=NAMESPACE))
 
     assert reply.namespace_info.supports_schedules
+
+
+@pytest.mark.parametrize("seconds", [-(1 << 63), -62_135_596_801, 253_402_300_800, (1 << 63) - 1])
+async def test_times_that_no_calendar_has_are_brought_into_the_calendar(api: Api, seconds: int) -> None:
+    await api.CreateSchedule(create(schedule(NEVER)))
+    trigger = SchedulePatch()
+    trigger.trigger_immediately.scheduled_time.seconds = seconds
+    trigger.backfill_request.add().start_time.seconds = seconds
+    trigger.backfill_request[0].end_time.seconds = seconds
+
+    request = patch()
+    request.patch.CopyFrom(trigger)
+    await api.PatchSchedule(request)
+
+    (action,) = (await api.DescribeSchedule(describe())).info.recent_actions
+    year = "0001-01-01T00:00:00Z" if seconds < 0 else "9999-12-31T23:59:59Z"
+    assert action.start_workflow_result.workflow_id.endswith(year)
+
+
+async def test_durations_beyond_all_calendars_are_stored(api: Api) -> None:
+    made = schedule(NEVER)
+    made.policies.catchup_window.seconds = (1 << 63) - 1
+    made.spec.jitter.seconds = (1 << 63) - 1
+    interval = made.spec.interval.add()
+    interval.interval.seconds = (1 << 63) - 1
+    interval.phase.seconds = 5
+    await api.CreateSchedule(create(made))
+    assert (await api.DescribeSchedule(describe())).schedule.policies.catchup_window.seconds == 315_576_000_000

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.filter.v1 import StartTimeFilter, WorkflowExecutionFilter, WorkflowTypeFilter
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 MAX_ARCHIVED_PAGE: Final = 10_000
 
 _RUNNING: Final = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
-_LAST_MOMENT: Final = (1 << 63) - 1
 
 ListResponse = (
     ListWorkflowExecutionsResponse
@@ -134,8 +132,8 @@ def _all(conditions: list[Condition]) -> Query:
 
 
 def _within(times: StartTimeFilter, attribute: str) -> list[Condition]:
-    earliest = _moment(times.earliest_time) if times.HasField("earliest_time") else None
-    latest = _moment(times.latest_time) if times.HasField("latest_time") else None
+    earliest = timestamp_us(times.earliest_time) if times.HasField("earliest_time") else None
+    latest = timestamp_us(times.latest_time) if times.HasField("latest_time") else None
     if earliest is not None and latest is not None and earliest > latest:
         raise InvalidArgument("EarliestTime in StartTimeFilter should not be larger than LatestTime.")
     conditions: list[Condition] = []
@@ -144,11 +142,6 @@ def _within(times: StartTimeFilter, attribute: str) -> list[Condition]:
     if latest is not None:
         conditions.append(Compare(attribute, "<=", latest))
     return conditions
-
-
-def _moment(value: Timestamp) -> int:
-    """As far as a stored time can lie: beyond it, all are alike."""
-    return max(-_LAST_MOMENT, min(timestamp_us(value), _LAST_MOMENT))
 
 
 def _execution_or_type(

@@ -14,6 +14,11 @@ DAY = 24 * HOUR
 MAX_DURATION = 100 * 365 * DAY
 """Longer durations are silently capped to this, as the reference server does."""
 
+_LONGEST = 315_576_000_000 * SECOND
+_FIRST = -62_135_596_800 * SECOND
+_LAST = 253_402_300_800 * SECOND - 1
+"""What the messages are defined for: ten thousand years, and the years 1 to 9999. Sums of them fit into 64 bits."""
+
 NEVER = 0
 """A deadline of 0 means: none."""
 
@@ -25,7 +30,9 @@ def set_timestamp(target: Timestamp, at: int) -> None:
 
 
 def timestamp_us(value: Timestamp) -> int:
-    return value.seconds * SECOND + value.nanos // 1000
+    """Microseconds. Requests may say anything: what no Timestamp is for becomes the nearest that is."""
+    at = value.seconds * SECOND + value.nanos // 1000
+    return at if _FIRST <= at <= _LAST else max(_FIRST, min(at, _LAST))
 
 
 def set_duration(target: Duration, length: int) -> None:
@@ -38,8 +45,10 @@ def set_duration(target: Duration, length: int) -> None:
 
 
 def duration_us(value: Duration) -> int:
-    """Microseconds, unvalidated; nanoseconds round up so that a tiny positive duration stays positive."""
-    return value.seconds * SECOND + -(-value.nanos // 1000)
+    """Microseconds, of either sign; nanoseconds round up so that a tiny positive duration stays positive. What no
+    Duration is for becomes the nearest that is."""
+    length = value.seconds * SECOND + -(-value.nanos // 1000)
+    return length if -_LONGEST <= length <= _LONGEST else max(-_LONGEST, min(length, _LONGEST))
 
 
 def valid_duration(value: Duration) -> int:

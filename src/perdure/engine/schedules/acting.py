@@ -188,7 +188,7 @@ def _template(record: Record) -> StartWorkflowExecutionRequest:
 
 def rfc3339(at: int) -> str:
     """Whole seconds, in UTC."""
-    return (_EPOCH + timedelta(seconds=at // SECOND)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (_EPOCH + timedelta(seconds=at // SECOND)).isoformat().replace("+00:00", "Z")  # four digits for early years
 
 
 def _start(turn: RecordTurn, request: StartWorkflowExecutionRequest, start: list[Any], *, tracked: bool) -> None:
