@@ -1,0 +1,396 @@
+"""A population of workflows on a real server, and one hostile caller after the other.
+
+Calls are made one at a time, so that the processor time a server spends on each is known; in bursts now and then.
+After each round the server must still serve: no traceback in its log, its memory within bounds, a workflow of the
+official SDK runs from its start to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+import temporalio.api.operatorservice.v1 as operator
+import temporalio.api.workflowservice.v1 as ws
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from benchmarks.meter import ProcessMeter
+from tests.api.client import Api
+from tests.hostile.fuzz.canary import sing
+from tests.hostile.fuzz.generator import QUEUES, WORKFLOW_IDS, Generator, decodes
+from tests.support.server_process import ServerProcess
+
+SERVICES: Final = (
+    ("temporalio.api.workflowservice.v1.service_pb2", "WorkflowService"),
+    ("temporalio.api.operatorservice.v1.service_pb2", "OperatorService"),
+    ("temporalio.api.testservice.v1.service_pb2", "TestService"),
+    ("grpc_health.v1.health_pb2", "Health"),
+)
+SECONDS: Final = 10.0
+"""Within which every call that waits for nothing is answered."""
+WAITING_SECONDS: Final = 2.5
+"""What a call that may wait is given."""
+MOST_WAITING: Final = 48
+CPU_MS: Final = 250
+"""More of the server's processor time than this, twice, for one call is a stall."""
+GROWTH_MIB: Final = 400
+WAITS: Final = frozenset(
+    [
+        "PollWorkflowTaskQueue",
+        "PollActivityTaskQueue",
+        "PollNexusTaskQueue",
+        "GetWorkflowExecutionHistory",
+        "QueryWorkflow",
+        "UpdateWorkflowExecution",
+        "PollWorkflowExecutionUpdate",
+        "ExecuteMultiOperation",
+        "PollActivityExecution",
+        "DescribeActivityExecution",
+        "PollNexusOperationExecution",
+        "PollWorkflowExecutionTimeSkipping",
+        "Sleep",
+        "SleepUntil",
+        "UnlockTimeSkippingWithSleep",
+        "Watch",
+        "SignalWithStartWorkflowExecution",
+    ]
+)
+"""May still wait when the caller's time is over."""
+REFUSALS: Final = frozenset(
+    {"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "UNIMPLEMENTED", "PERMISSION_DENIED"}
+)
+ALLOWED: Final = REFUSALS | {"OK", "RESOURCE_EXHAUSTED", "ABORTED"}
+WRITES_WHEN_REFUSED: Final = frozenset({"RespondWorkflowTaskCompleted", "ExecuteMultiOperation"})
+"""A refused completion fails its workflow task, and of two operations one may have taken place."""
+
+_COMPLETION: Final = "RespondWorkflowTaskCompleted"
+_WORKFLOW_ANSWERS: Final = (*(_COMPLETION,) * 6, "RespondWorkflowTaskFailed", "RespondQueryTaskCompleted")
+_ACTIVITY_ANSWERS: Final = (
+    "RespondActivityTaskCompleted",
+    "RespondActivityTaskFailed",
+    "RespondActivityTaskFailed",
+    "RespondActivityTaskCanceled",
+    "RecordActivityTaskHeartbeat",
+)
+_RICH: Final = (
+    "StartWorkflowExecution",
+    "SignalWithStartWorkflowExecution",
+    "SignalWorkflowExecution",
+    "UpdateWorkflowExecution",
+    "CreateSchedule",
+    "UpdateSchedule",
+    "PatchSchedule",
+    "ListScheduleMatchingTimes",
+    "ResetWorkflowExecution",
+    "ListWorkflowExecutions",
+    "CountWorkflowExecutions",
+    "GetWorkflowExecutionHistory",
+    "StartActivityExecution",
+    "UpdateActivityOptions",
+    "StartBatchOperation",
+    "QueryWorkflow",
+    "ExecuteMultiOperation",
+)
+"""More lies behind these than behind the rest."""
+
+
+class Fault(AssertionError):
+    """What a hostile caller brought about."""
+
+
+@dataclass
+class Report:
+    """What was asked, and the faults found."""
+
+    calls: int = 0
+    rounds: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
+    accepted: Counter[str] = field(default_factory=Counter)
+    slowest_ms: float = 0.0
+    slowest: str = ""
+    most_mib: float = 0.0
+    compared: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+class Fuzzer:
+    """`stop_at_first` raises `Fault` for the first fault; else all go to `report.faults`."""
+
+    def __init__(
+        self, server: ServerProcess, seed: int, *, stop_at_first: bool = True, skipping: bool = False, only: str = ""
+    ) -> None:
+        self.report = Report()
+        self._server = server
+        self._seed = seed
+        self._skipping = skipping
+        self._stop_at_first = stop_at_first
+        self._meter = ProcessMeter(server.pid)
+        self._channel = grpc.aio.insecure_channel(
+            server.address,
+            options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
+        )
+        self._api = Api(self._channel)
+        self._methods: dict[str, MethodDescriptor] = {}
+        for module, name in SERVICES:
+            if skipping or name != "TestService":
+                for method in import_module(module).DESCRIPTOR.services_by_name[name].methods:
+                    self._methods[method.name] = method
+        self._names = [name for name in self._methods if only in name]
+        self._generator = Generator(str(seed))
+        self._chance = self._generator.chance
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._accepted: dict[str, deque[Message]] = {}
+        self._workflow_tokens: deque[bytes] = deque(maxlen=50)
+        self._activity_tokens: deque[bytes] = deque(maxlen=50)
+        self._log_seen = 0
+        self._recent: deque[str] = deque(maxlen=30)
+
+    async def run(self, seconds: float, round_seconds: float = 5.0) -> Report:
+        until = time.monotonic() + seconds
+        try:
+            await self._canary()
+            base = self._meter.resident_mib()
+            while time.monotonic() < until:
+                await self._round(min(until, time.monotonic() + round_seconds))
+                await self._look_at(base)
+        finally:
+            for task in self._waiting:
+                task.cancel()
+            await asyncio.gather(*self._waiting, return_exceptions=True)
+            await self._channel.close()
+        return self.report
+
+    # ---- a round
+    async def _round(self, until: float) -> None:
+        self.report.rounds += 1
+        namespace = f"fuzz-{self._seed}-{self.report.rounds}"
+        self._generator.namespace = namespace
+        await self._register(namespace)
+        for workflow_id in WORKFLOW_IDS[:6]:
+            await self._populate(workflow_id)
+        polls = [
+            asyncio.ensure_future(self._keep_polling(namespace, queue, rpc, tokens))
+            for queue in set(QUEUES)
+            for rpc, tokens in (
+                ("PollWorkflowTaskQueue", self._workflow_tokens),
+                ("PollActivityTaskQueue", self._activity_tokens),
+            )
+        ]
+        try:
+            while time.monotonic() < until:
+                roll = self._chance.random()
+                if roll < 0.02:
+                    await asyncio.gather(*(self._call(*self._next()) for _ in range(24)))
+                elif roll < 0.08:
+                    await self._compared(*self._next())
+                elif roll < 0.2:
+                    await self._populate(self._chance.choice(WORKFLOW_IDS))
+                else:
+                    await self._call(*self._next())
+        finally:
+            for poll in polls:
+                poll.cancel()
+            await asyncio.gather(*polls, return_exceptions=True)
+
+    async def _register(self, namespace: str) -> None:
+        request = ws.RegisterNamespaceRequest(namespace=namespace)
+        request.workflow_execution_retention_period.seconds = 86_400
+        await self._api.RegisterNamespace(request)
+        attributes = {"CustomerId": 2, "Amount": 3, "Ratio": 4, "Paid": 5, "Due": 6, "Tags": 7, "Notes": 1}
+        added: Any = operator.AddSearchAttributesRequest(namespace=namespace)
+        added.search_attributes.update(attributes)
+        await self._api.AddSearchAttributes(added)
+
+    async def _populate(self, workflow_id: str) -> None:
+        """Have the workflow run, whatever became of it."""
+        request = ws.StartWorkflowExecutionRequest(namespace=self._generator.namespace, workflow_id=workflow_id)
+        request.workflow_type.name = "Order"
+        request.task_queue.name = self._chance.choice(QUEUES[:4])
+        request.workflow_id_conflict_policy = 2  # type: ignore[assignment]  # use the existing one
+        await self._call("StartWorkflowExecution", request, request.SerializeToString())
+
+    async def _keep_polling(self, namespace: str, queue: str, rpc: str, tokens: deque[bytes]) -> None:
+        """A worker's polls: what they get is what answers are made for."""
+        request = GetMessageClass(self._methods[rpc].input_type)()
+        request.namespace, request.task_queue.name, request.identity = namespace, queue, "worker"  # type: ignore[attr-defined]
+        while True:
+            try:
+                task = await getattr(self._api, rpc)(request, within=30.0)
+            except Exception:  # its namespace may be gone
+                await asyncio.sleep(0.05)
+                continue
+            if task.task_token:
+                tokens.append(task.task_token)
+                self._generator.learn(task)
+
+    # ---- requests
+    def _next(self) -> tuple[str, Any, bytes]:
+        chance, generator = self._chance, self._generator
+        roll = chance.random()
+        tokens: deque[bytes] | None = None
+        if roll < 0.3 and self._workflow_tokens and _COMPLETION in self._names:
+            rpc, tokens = chance.choice(_WORKFLOW_ANSWERS), self._workflow_tokens
+        elif roll < 0.4 and self._activity_tokens:
+            rpc, tokens = chance.choice(_ACTIVITY_ANSWERS), self._activity_tokens
+        elif roll < 0.65:
+            rpc = chance.choice(_RICH)
+        else:
+            rpc = chance.choice(self._names)
+        if rpc not in self._names:
+            rpc = chance.choice(self._names)
+        accepted = self._accepted.get(rpc)
+        request: Any
+        if accepted and chance.random() < 0.5:
+            request = generator.mutated(chance.choice(accepted))
+        else:
+            request = generator.message(GetMessageClass(self._methods[rpc].input_type))
+        if tokens is not None and "task_token" in request.DESCRIPTOR.fields_by_name:
+            request.task_token = tokens.popleft() if chance.random() < 0.7 else tokens[0]
+            request.namespace = generator.namespace
+        # A round without its namespace is lost time.
+        if rpc in ("DeleteNamespace", "DeprecateNamespace", "UpdateNamespace") and chance.random() < 0.97:
+            request.namespace = "fuzz-victim"
+        return rpc, request, generator.bytes_of(request)
+
+    async def _call(self, rpc: str, request: Any, raw: bytes) -> str:
+        """Make the call and judge its answer; a call that may wait is judged when its time is over."""
+        if rpc in WAITS and len(self._waiting) < MOST_WAITING:
+            task = asyncio.ensure_future(self._judged(rpc, request, raw, WAITING_SECONDS))
+            self._waiting.add(task)
+            task.add_done_callback(self._waiting.discard)
+            await asyncio.wait([task], timeout=0.02)
+            if task.done():
+                task.result()
+            return ""
+        before = self._meter.cpu_ms()
+        code = await self._judged(rpc, request, raw, 0.3 if rpc in WAITS else SECONDS)
+        spent = self._meter.cpu_ms() - before
+        if spent > self.report.slowest_ms:
+            self.report.slowest_ms, self.report.slowest = spent, rpc
+        if spent > CPU_MS and rpc not in WAITS:
+            before = self._meter.cpu_ms()
+            await self._judged(rpc, request, raw, SECONDS)
+            again = self._meter.cpu_ms() - before
+            if again > CPU_MS:
+                self._fault(f"{rpc} cost {spent:.0f} ms and {again:.0f} ms of the server's processor time", request)
+        return code
+
+    async def _judged(self, rpc: str, request: Any, raw: bytes, within: float) -> str:
+        method = self._methods[rpc]
+        kind = GetMessageClass(method.input_type)
+        path = f"/{method.containing_service.full_name}/{rpc}"
+        self.report.calls += 1
+        self._recent.append(f"{path} {raw[:2000].hex()}")
+        details = ""
+        began = time.monotonic()
+        try:
+            if rpc == "Watch":
+                async for _ in self._channel.unary_stream(path)(raw, timeout=0.3):
+                    pass
+                reply = b""
+            else:
+                reply = await self._channel.unary_unary(path)(raw, timeout=within)
+            code = "OK"
+        except grpc.aio.AioRpcError as error:
+            code, details = error.code().name, error.details() or ""
+        took = time.monotonic() - began
+        self.report.codes[code] += 1
+        if code == "OK" and rpc != "Watch":
+            self.report.accepted[rpc] += 1
+            self._generator.learn(GetMessageClass(method.output_type).FromString(reply))
+            if decodes(kind, raw):
+                self._accepted.setdefault(rpc, deque(maxlen=30)).append(kind.FromString(raw))
+        if code in ALLOWED or (code == "DEADLINE_EXCEEDED" and rpc in WAITS):
+            return code
+        if not decodes(kind, raw) and (code in ("INTERNAL", "UNKNOWN", "UNIMPLEMENTED")):
+            return code
+        self._fault(f"{rpc} answered {code} after {took:.1f} s: {details}", request, raw)
+        return code
+
+    async def _compared(self, rpc: str, request: Any, raw: bytes) -> None:
+        """A refusal must leave everything as it was. What else goes on meanwhile may have changed it, so a difference
+        counts when it comes each time."""
+        if rpc in WAITS or rpc in WRITES_WHEN_REFUSED:
+            await self._call(rpc, request, raw)
+            return
+        for _ in range(3):
+            before = await self._state()
+            if before != await self._state():
+                continue
+            code = await self._call(rpc, request, raw)
+            if code not in REFUSALS:
+                return
+            self.report.compared += 1
+            after = await self._state()
+            if after == before:
+                return
+        else:
+            return
+        self._fault(f"{rpc} was refused with {code}, and changed {before} to {after}", request, raw)
+
+    async def _state(self) -> list[Any]:
+        """What can be seen of the namespace."""
+        namespace = self._generator.namespace
+        seen: list[Any] = []
+        for workflow_id in WORKFLOW_IDS:
+            request = ws.DescribeWorkflowExecutionRequest(namespace=namespace)
+            request.execution.workflow_id = workflow_id
+            with contextlib.suppress(Exception):
+                info = (await self._api.DescribeWorkflowExecution(request)).workflow_execution_info
+                seen.append((workflow_id, info.execution.run_id, info.status, info.history_length))
+        for listed in (ws.CountWorkflowExecutionsRequest(), ws.CountSchedulesRequest()):
+            listed.namespace = namespace
+            rpc = type(listed).__name__.removesuffix("Request")
+            with contextlib.suppress(Exception):
+                seen.append((rpc, (await getattr(self._api, rpc)(listed)).count))
+        with contextlib.suppress(Exception):
+            described = await self._api.DescribeNamespace(ws.DescribeNamespaceRequest(namespace=namespace))
+            seen.append(described.SerializeToString(deterministic=True))
+        return seen
+
+    # ---- after a round
+    async def _look_at(self, base_mib: float) -> None:
+        await self._canary()
+        self._look_at_log()
+        mib = self._meter.resident_mib()
+        self.report.most_mib = max(self.report.most_mib, mib)
+        if mib > base_mib + GROWTH_MIB:
+            self._fault(f"the server grew from {base_mib} to {mib} MiB")
+
+    async def _canary(self) -> None:
+        try:
+            await sing(self._server.address)
+        except Exception as error:
+            self._fault(f"a workflow does not run any more: {error!r}")
+
+    def _look_at_log(self) -> None:
+        log = self._server.output(None)
+        new, self._log_seen = log[self._log_seen :], len(log)
+        for sign in (
+            "Traceback",
+            "never retrieved",
+            "defect",
+            "failed half-way",
+            "cannot be written",
+            "commit refused",
+        ):
+            if sign in new:
+                at = new.index(sign)
+                self._fault(f"the log says {new[max(at - 600, 0) : at + 3000]}")
+                return
+
+    def _fault(self, text: str, request: Any = None, raw: bytes = b"") -> None:
+        shown = "" if request is None else f"\n{type(request).__name__}:\n{str(request)[:3000]}"
+        wire = f"\nraw: {raw[:1500].hex()}" if raw else ""
+        if self._stop_at_first:
+            raise Fault(f"{text}{shown}{wire}")
+        self.report.faults.append(f"{text}{shown}{wire}")
