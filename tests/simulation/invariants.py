@@ -118,7 +118,7 @@ def _check_wakes(simulation: Simulation, runtime: Runtime) -> None:
         if deadline <= now:
             if armed is None:  # it has rung, and is being looked at
                 overdue.add((run.run_id, deadline))
-        elif deadline <= wakes._horizon and (armed is None or armed > deadline):
+        elif deadline < wakes._read_to[0] and (armed is None or armed > deadline):
             raise Broken(f"{where} is due at {deadline}, the timer loop knows of {armed}")
     seconds = simulation.seconds()
     simulation.overdue = {late: simulation.overdue.get(late, seconds) for late in overdue}
