@@ -17,6 +17,8 @@ from perdure.engine.workflow_tasks import schedule_workflow_task
 
 RUN_ORDER = 1 << 62
 """What else is due at the same moment comes to pass before the run's own time is over."""
+TIMERS_AT_ONCE = 100
+"""More timers that are due fire in the turns that follow: one turn with thousands would keep everybody else waiting."""
 
 
 def arm_all(run: Run) -> None:
@@ -86,13 +88,18 @@ def wake(turn: Turn) -> bool:
 
 def _together(turn: Turn, sort: int, key: str) -> None:
     """All timers (or all activities) that fell due with nothing else between: the workflow hears of them in one
-    task."""
+    task. With more timers due than fire in a turn, the task comes with the last: the turn ends with it held back, and
+    what is still due brings the next turn, also after a crash."""
     run = turn.run
     wake_one = _TOGETHER[sort]
     turn.task_held = True
     wake_one(turn, key)
+    woken = 1
     while (due := next_deadline(run)) and due <= turn.now and run.deadlines[0][2] == sort:
+        if woken >= TIMERS_AT_ONCE and sort == TIMER:
+            return
         wake_one(turn, run.disarm()[3])
+        woken += 1
     turn.task_held = False
     if turn.task_wanted:
         schedule_workflow_task(turn)

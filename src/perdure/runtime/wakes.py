@@ -104,6 +104,10 @@ class Wakes:
         if self._running:
             self._ring()
 
+    def more(self) -> bool:
+        """Whether what is due besides may be decided at once: a slice is not over, or there are none."""
+        return self._slices is None or self._slices.more()
+
     def _push(self, wake_at: int, run_id: str, key: Key) -> None:
         self._count += 1
         heapq.heappush(self._heap, (wake_at, self._count, run_id, key))

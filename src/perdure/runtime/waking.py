@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 class Wake(Entry):
     """A run may have something due."""
 
-    __slots__ = ("found",)
+    __slots__ = ("found", "written")
 
     def __init__(self, runtime: Runtime, key: Key, run_id: str) -> None:
         super().__init__(runtime, key, run_id, starts=True)
         self.found = False
+        self.written = False
 
     def decide(self, shared: Shared, run: Any) -> Pending:
         self.more(shared, run)
@@ -32,13 +33,17 @@ class Wake(Entry):
         return PENDING
 
     def decided(self) -> None:
-        if self.found and self.error is None:
+        if not self.found or self.error is not None:
+            return
+        # What is written is armed with what is due next: if that is now, it comes when others had their turn.
+        if self.runtime.wakes.more() or not self.written:
             self.runtime.enter_next(_WakeOnce(self.runtime, self.key, self.run_id))
 
     def more(self, shared: Shared, run: Any) -> Pending:
         """Others may be due at the same time; each is a turn of its own. A run that was deleted meanwhile has nothing
         due."""
         self.found = run is not None and KINDS[self.key[1]].wake(shared, run)
+        self.written = bool(shared.touched)
         return PENDING
 
     def answer(self) -> None:
