@@ -17,9 +17,9 @@ APPLICATION_ID = 0x50455244
 """`PERD`, in the header of every file of ours (SQLite's application_id)."""
 
 
-def open_file(path: str, pragmas: Mapping[str, str]) -> apsw.Connection:
+def open_file(path: str, pragmas: Mapping[str, str], vfs: str | None = None) -> apsw.Connection:
     """A connection that reads and writes the WAL file at `path`. Checkpoints only when told to."""
-    connection = apsw.Connection(path)
+    connection = apsw.Connection(path, vfs=vfs)
     connection.set_busy_timeout(BUSY_MS)
     connection.pragma("synchronous", "full")
     connection.pragma("wal_autocheckpoint", 0)

@@ -47,10 +47,17 @@ A = TypeVarTuple("A")
 R = TypeVar("R")
 
 
+def make_ready(connection: apsw.Connection, path: str) -> None:
+    """Bring the file to the newest format. Raises StoreFailed for one that is not ours, apsw's errors."""
+    connection.pragma("journal_mode", "wal")
+    migrate(connection, path, __version__)
+
+
 class SqliteStore:
     """`path` None keeps everything in memory. `pragmas` are set on every connection. `points` is called by the writer
     with "before_commit" and "after_commit": crash tests stop the process there. `monotonic` measures how long lists and
-    counts take: without it they may take for ever."""
+    counts take: without it they may take for ever. `vfs` names SQLite's way to the file: tests of power loss have one
+    of their own."""
 
     def __init__(
         self,
@@ -59,12 +66,14 @@ class SqliteStore:
         pragmas: Mapping[str, str] = MappingProxyType({}),
         points: Points | None = None,
         monotonic: Monotonic | None = None,
+        vfs: str | None = None,
     ) -> None:
         self.persistence_name = path or IN_MEMORY
         self._path = path
         self._pragmas = pragmas
         self._points = points
         self._monotonic = monotonic
+        self._vfs = vfs
         self._connections: list[apsw.Connection] = []
         self._lock: LockFile | None = None
         self._writer: Writer | None = None
@@ -96,15 +105,14 @@ class SqliteStore:
         self._lock.take()
         with connections.reported(path):
             write = self._connect(path)
-            write.pragma("journal_mode", "wal")
-            migrate(write, path, __version__)
+            make_ready(write, path)
             self._main = self._connect(path)
             checkpoints = self._connect(path)
         self._readers = Readers(lambda: self._connect(path), self._monotonic)
         self._writer = Writer(path, write, checkpoints, asyncio.get_running_loop(), self._points)
 
     def _connect(self, path: str) -> apsw.Connection:
-        connection = connections.open_file(path, self._pragmas)
+        connection = connections.open_file(path, self._pragmas, self._vfs)
         self._connections.append(connection)
         return connection
 

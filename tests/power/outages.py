@@ -1,0 +1,198 @@
+"""A store at work, and all that its disk might be left with if the power failed at this or that moment.
+
+One life of a store is watched operation by operation. At random ones two questions are asked, without disturbing it:
+what could be on the disk if the power failed now, and what would a process find that was started because this one was
+killed now? Each answer is opened as the next life would open it, held against what was acknowledged at that moment, and
+some of them are lived on in, so that recoveries are interrupted too.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from perdure.storage.sqlite import SqliteStore
+from perdure.storage.sqlite.connection import open_file, reported
+from perdure.storage.sqlite.reads import high_water
+from perdure.storage.sqlite.store import make_ready
+from perdure.storage.store import Batch, StoreFailed
+from tests.power.disk import Disk
+from tests.power.story import Contents, contents, contents_after_each, tell
+from tests.power.vfs import PowerVFS
+from tests.storage.rows import outcome
+
+LENGTH = 60
+LIVES = 3
+OUTAGES_OF_A_LIFE = 12
+OFTEN = {"write -wal": 0.02, "write database": 0.05}
+"""How often a moment is asked about; all others are rare, and more telling."""
+
+
+class Lost(AssertionError):
+    """A promise was broken."""
+
+
+@dataclass
+class Outage:
+    """The end of a store's life: what its successor finds, and what was promised by then."""
+
+    disk: Disk
+    acknowledged: int
+    """The newest batch that was."""
+    submitted: int
+    moment: str
+
+
+@dataclass
+class Tally:
+    outages: Counter[str] = field(default_factory=Counter)
+    """By the operation and the file that they came before."""
+    unacknowledged: int = 0
+    """How often a batch landed that nobody had been told of."""
+
+
+class Trial:
+    """`pragmas` as for a store. Raises Lost."""
+
+    def __init__(self, seed: int, folder: Path, pragmas: Mapping[str, str] | None = None) -> None:
+        self._chance = Random(seed)
+        self._seed = seed
+        self._folder = folder
+        self._pragmas = pragmas or {}
+        self._worlds = 0
+        self._after: list[Contents] = []
+        self._told: list[Batch] = []
+        self.tally = Tally()
+
+    async def run(self) -> Tally:
+        await self._prepare()
+        disk, landed = Disk(), 0
+        for _ in range(LIVES):
+            outages = await self._live(disk, landed)
+            if not outages:
+                break
+            chosen = self._chance.randrange(len(outages))
+            for index, outage in enumerate(outages):
+                there = self._check(outage, outage.disk.copy(), again=index == chosen)
+                if index == chosen:
+                    disk, landed = outage.disk, there
+        return self.tally
+
+    async def check(self, outages: Iterable[Outage]) -> Tally:
+        """Each of `outages` of a store of this story."""
+        await self._prepare()
+        for index, outage in enumerate(outages):
+            self._check(outage, outage.disk, again=index % 4 == 0)
+        return self.tally
+
+    async def cut_stop(self) -> list[Outage]:
+        """The outages between the order to close and its end, one at each operation."""
+        await self._prepare()
+        disk = Disk()
+        vfs = self._machine(disk)
+        store = SqliteStore(str(vfs.folder / "perdure.db"), pragmas=self._pragmas, vfs=vfs.name)
+        await store.open()
+        for batch in self._told[:20]:
+            store.submit(batch, lambda outcome: None)
+        await outcome(store, self._told[20])
+        outages: list[Outage] = []
+
+        def watch(operation: str, name: str) -> None:
+            if operation != "write" or len(outages) % 2:
+                left = Disk(disk.at_power_loss(self._chance))
+                outages.append(Outage(left, 21, 21, _moment(operation, name)))
+            else:
+                outages.append(Outage(disk.copy(), 21, 21, _moment(operation, name)))
+
+        disk.watch = watch
+        await store.close()
+        return outages
+
+    async def _prepare(self) -> None:
+        self._told = tell(self._seed, LENGTH)
+        self._after = await contents_after_each(self._told)
+
+    def _machine(self, disk: Disk) -> PowerVFS:
+        self._worlds += 1
+        return PowerVFS(self._folder / f"{self._worlds}", disk)
+
+    async def _live(self, disk: Disk, landed: int) -> list[Outage]:
+        """Open, write what has not landed, close; return some of the ways that this might have ended."""
+        chance = self._chance
+        vfs = self._machine(disk)
+        outages: list[Outage] = []
+        acknowledged = submitted = landed
+
+        asked = 0
+
+        def watch(operation: str, name: str) -> None:
+            nonlocal asked
+            moment = _moment(operation, name)
+            if chance.random() < OFTEN.get(moment, 0.2):
+                place = chance.randrange(asked + 1)
+                asked += 1
+                if place < OUTAGES_OF_A_LIFE:
+                    left = Disk(disk.at_power_loss(chance)) if chance.random() < 0.8 else disk.copy()
+                    outages[place : place + (asked > OUTAGES_OF_A_LIFE)] = [
+                        Outage(left, acknowledged, submitted, moment)
+                    ]
+
+        disk.watch = watch
+        store = SqliteStore(str(vfs.folder / "perdure.db"), pragmas=self._pragmas, vfs=vfs.name)
+        await store.open()
+
+        def done(result: object) -> None:
+            nonlocal acknowledged
+            assert result is None, result
+            acknowledged += 1
+
+        while submitted < len(self._told):
+            together = self._told[submitted : submitted + chance.choice([1, 1, 2, 5])]
+            submitted += len(together)
+            for batch in together[:-1]:
+                store.submit(batch, done)
+            if chance.random() < 0.2:
+                store.sweep(20, lambda rows: None)
+            done(await outcome(store, together[-1]))
+        await store.close()
+        disk.watch = lambda operation, name: None
+        return outages
+
+    def _check(self, outage: Outage, disk: Disk, *, again: bool = False) -> int:
+        """The newest batch that is there after `outage`."""
+        vfs = self._machine(disk)
+        path = str(vfs.folder / "perdure.db")
+        about = f"at {outage.moment} after batch {outage.acknowledged}, in {vfs.folder}"
+        # As a store opens it, without its threads and its other connections.
+        try:
+            with reported(path), closing(open_file(path, self._pragmas, vfs.name)) as connection:
+                make_ready(connection, path)
+                landed = high_water(connection)[0]
+                found = contents(connection)
+                whole = connection.pragma("integrity_check")
+                seen = Disk(disk.at_power_loss(self._chance))
+        except StoreFailed as failure:
+            raise Lost(f"{failure} ({about})") from None
+        if landed < outage.acknowledged:
+            raise Lost(f"only {landed} batches are there ({about})")
+        if whole != "ok":
+            raise Lost(f"{whole} ({about})")
+        if landed > outage.submitted or found != self._after[landed]:
+            raise Lost(f"what is there is not what {landed} batches wrote ({about})")
+        shutil.rmtree(vfs.folder)
+        self.tally.outages[outage.moment] += 1
+        self.tally.unacknowledged += landed > outage.acknowledged
+        if again:
+            # Whoever asked has seen it: should the power fail once more, it must stay.
+            again_seen = Outage(seen, landed, landed, f"recovery after {outage.moment}")
+            self._check(again_seen, seen)
+        return landed
+
+
+def _moment(operation: str, name: str) -> str:
+    return f"{operation} {name.removeprefix('perdure.db') or 'database'}"
