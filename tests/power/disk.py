@@ -166,6 +166,8 @@ class Disk:
         self.moment = 0
         self.watch: Callable[[str, str], None] = lambda operation, name: None
         self.lock = threading.RLock()
+        self.chance = Random(0)
+        """What a sync that fails leaves behind."""
         self.scrap = b""
         self._names: dict[str, File] = {}
         self._durable_names: dict[str, list[File | None]] = {}

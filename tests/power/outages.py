@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+
+import apsw
 
 from perdure.storage.sqlite import SqliteStore
 from perdure.storage.sqlite.connection import open_file, reported
@@ -56,6 +58,30 @@ class Tally:
     """How often a batch landed that nobody had been told of."""
 
 
+class Sample:
+    """Some of many, each as likely as the other."""
+
+    def __init__(self, chance: Random, size: int) -> None:
+        self._chance = chance
+        self._size = size
+        self._offered = 0
+        self.taken: list[Outage] = []
+
+    def add(self, make: Callable[[], Outage]) -> None:
+        self._offered += 1
+        if len(self.taken) < self._size:
+            self.taken.append(make())
+        elif (place := self._chance.randrange(self._offered)) < self._size:
+            self.taken[place] = make()
+
+
+@dataclass
+class _Life:
+    acknowledged: int
+    submitted: int
+    failure: StoreFailed | None = None
+
+
 class Trial:
     """`pragmas` as for a store. Raises Lost."""
 
@@ -94,9 +120,7 @@ class Trial:
         """The outages between the order to close and its end, one at each operation."""
         await self._prepare()
         disk = Disk()
-        vfs = self._machine(disk)
-        store = SqliteStore(str(vfs.folder / "perdure.db"), pragmas=self._pragmas, vfs=vfs.name)
-        await store.open()
+        store = await self._open(disk)
         for batch in self._told[:20]:
             store.submit(batch, lambda outcome: None)
         await outcome(store, self._told[20])
@@ -113,6 +137,46 @@ class Trial:
         await store.close()
         return outages
 
+    async def fail_a_sync(self, kind: str) -> bool:
+        """A sync of `kind` ("-wal" or "database") fails, the disk works again, the store's process is replaced, and
+        after a while the power fails. False when no such sync came."""
+        await self._prepare()
+        chance = self._chance
+        disk, life = Disk(), _Life(0, 0)
+        store = await self._open(disk)
+        left = chance.randrange(40 if kind == "-wal" else 4)
+
+        def fail(operation: str, name: str) -> None:
+            nonlocal left
+            if _moment(operation, name) == f"sync {kind}":
+                left -= 1
+                if left == -1:
+                    raise apsw.IOError("disk I/O error")
+
+        disk.watch = fail
+        await self._write(store, life, 40)
+        successor = disk.copy()  # as the process leaves it that ends with one line
+        await store.close()
+        if life.failure is None:
+            return False
+        if chance.random() < 0.5:
+            successor = disk.copy()  # as a program leaves it that closes what it embeds
+        store = await self._open(successor)
+        life = _Life(store.high_water()[0], life.acknowledged)
+        if life.acknowledged < life.submitted:
+            raise Lost(f"{life.submitted} batches were acknowledged and {life.acknowledged} are there")
+        life.submitted = life.acknowledged
+        asked = Sample(chance, OUTAGES_OF_A_LIFE)
+        moment = f"a later moment than a failed sync of {kind}"
+        successor.watch = lambda operation, name: asked.add(lambda: self._outage(successor, life, moment))
+        asked.add(lambda: Outage(Disk(successor.at_power_loss(chance)), life.acknowledged, life.submitted, moment))
+        await self._write(store, life, life.acknowledged + 5)
+        successor.watch = lambda operation, name: None
+        await store.close()
+        for outage in asked.taken:
+            self._check(outage, outage.disk)
+        return True
+
     async def _prepare(self) -> None:
         self._told = tell(self._seed, LENGTH)
         self._after = await contents_after_each(self._told)
@@ -123,45 +187,50 @@ class Trial:
 
     async def _live(self, disk: Disk, landed: int) -> list[Outage]:
         """Open, write what has not landed, close; return some of the ways that this might have ended."""
-        chance = self._chance
-        vfs = self._machine(disk)
-        outages: list[Outage] = []
-        acknowledged = submitted = landed
-
-        asked = 0
+        life = _Life(landed, landed)
+        asked = Sample(self._chance, OUTAGES_OF_A_LIFE)
 
         def watch(operation: str, name: str) -> None:
-            nonlocal asked
             moment = _moment(operation, name)
-            if chance.random() < OFTEN.get(moment, 0.2):
-                place = chance.randrange(asked + 1)
-                asked += 1
-                if place < OUTAGES_OF_A_LIFE:
-                    left = Disk(disk.at_power_loss(chance)) if chance.random() < 0.8 else disk.copy()
-                    outages[place : place + (asked > OUTAGES_OF_A_LIFE)] = [
-                        Outage(left, acknowledged, submitted, moment)
-                    ]
+            if self._chance.random() < OFTEN.get(moment, 0.2):
+                asked.add(lambda: self._outage(disk, life, moment))
 
         disk.watch = watch
-        store = SqliteStore(str(vfs.folder / "perdure.db"), pragmas=self._pragmas, vfs=vfs.name)
-        await store.open()
-
-        def done(result: object) -> None:
-            nonlocal acknowledged
-            assert result is None, result
-            acknowledged += 1
-
-        while submitted < len(self._told):
-            together = self._told[submitted : submitted + chance.choice([1, 1, 2, 5])]
-            submitted += len(together)
-            for batch in together[:-1]:
-                store.submit(batch, done)
-            if chance.random() < 0.2:
-                store.sweep(20, lambda rows: None)
-            done(await outcome(store, together[-1]))
+        store = await self._open(disk)
+        await self._write(store, life, len(self._told))
+        assert life.failure is None, life.failure
         await store.close()
         disk.watch = lambda operation, name: None
-        return outages
+        return asked.taken
+
+    def _outage(self, disk: Disk, life: _Life, moment: str) -> Outage:
+        left = Disk(disk.at_power_loss(self._chance)) if self._chance.random() < 0.8 else disk.copy()
+        return Outage(left, life.acknowledged, life.submitted, moment)
+
+    async def _open(self, disk: Disk) -> SqliteStore:
+        vfs = self._machine(disk)
+        store = SqliteStore(str(vfs.folder / "perdure.db"), pragmas=self._pragmas, vfs=vfs.name)
+        await store.open()
+        return store
+
+    async def _write(self, store: SqliteStore, life: _Life, last: int) -> None:
+        """Batches up to `last`, or until the store has failed."""
+
+        def done(result: object) -> None:
+            if result is None and life.failure is None:
+                life.acknowledged += 1
+            else:
+                assert isinstance(result, StoreFailed), result
+                life.failure = result
+
+        while life.submitted < last and life.failure is None:
+            together = self._told[life.submitted : min(life.submitted + self._chance.choice([1, 1, 2, 5]), last)]
+            life.submitted += len(together)
+            for batch in together[:-1]:
+                store.submit(batch, done)
+            if self._chance.random() < 0.2:
+                store.sweep(20, lambda rows: None)
+            done(await outcome(store, together[-1]))
 
     def _check(self, outage: Outage, disk: Disk, *, again: bool = False) -> int:
         """The newest batch that is there after `outage`."""
@@ -171,7 +240,7 @@ class Trial:
         # As a store opens it, without its threads and its other connections.
         try:
             with reported(path), closing(open_file(path, self._pragmas, vfs.name)) as connection:
-                make_ready(connection, path)
+                make_ready(connection, path, vfs.name)
                 landed = high_water(connection)[0]
                 found = contents(connection)
                 whole = connection.pragma("integrity_check")

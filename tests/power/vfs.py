@@ -74,7 +74,11 @@ class PowerFile(apsw.VFSFile):
 
     def xSync(self, flags: int) -> None:
         with self._disk.lock:
-            self._disk.about_to("sync", self._name)
+            try:
+                self._disk.about_to("sync", self._name)
+            except apsw.IOError:
+                self._file.fail_to_sync(self._disk.chance)
+                raise
             self._file.sync()
             if self._directory_too:
                 self._directory_too = False

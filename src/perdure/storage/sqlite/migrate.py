@@ -23,9 +23,17 @@ def migrations() -> tuple[tuple[int, str], ...]:
     return tuple((int(name[:3]), script) for name, script in scripts)
 
 
-def migrate(connection: apsw.Connection, path: str, release: str) -> None:
-    """Bring the database to the newest format. Raises StoreFailed for a file that is not ours or newer than we are."""
-    present = _format(connection, path)
+def format_of(connection: apsw.Connection, path: str, release: str) -> int:
+    """The format of the file, 0 for an empty one. Raises StoreFailed for one that is not ours or newer than we are.
+    Changes nothing: a file that is refused stays as it is."""
+    if connection.execute("select count(*) from sqlite_schema").get == 0:
+        return 0
+    if connection.pragma("application_id") != APPLICATION_ID:
+        raise StoreFailed(f"{path} is the database of another program; choose another file")
+    row = connection.execute("select value from meta where name = 'format'").get
+    if row is None:
+        raise StoreFailed(f"database {path} is damaged (it has no format number); restore a backup")
+    present = int(bytes(row))
     newest = migrations()[-1][0]
     if present > newest:
         row = connection.execute("select value from meta where name = 'written_by'").get
@@ -34,6 +42,11 @@ def migrate(connection: apsw.Connection, path: str, release: str) -> None:
             f"database {path} has format {present}, written by perdure {writer}; "
             f"this release ({release}) reads up to format {newest}: upgrade perdure"
         )
+    return present
+
+
+def migrate(connection: apsw.Connection, present: int, release: str) -> None:
+    """Bring the database from format `present` to the newest."""
     for number, script in migrations():
         if number > present:
             with connection:
@@ -41,21 +54,9 @@ def migrate(connection: apsw.Connection, path: str, release: str) -> None:
                 _put(connection, "format", str(number))
                 _put(connection, "written_by", release)
                 connection.pragma("application_id", APPLICATION_ID)
-    if present == newest:
+    if present == migrations()[-1][0]:
         with connection:
             _put(connection, "written_by", release)
-
-
-def _format(connection: apsw.Connection, path: str) -> int:
-    tables = connection.execute("select count(*) from sqlite_schema").get
-    if tables == 0:
-        return 0
-    if connection.pragma("application_id") != APPLICATION_ID:
-        raise StoreFailed(f"{path} is the database of another program; choose another file")
-    row = connection.execute("select value from meta where name = 'format'").get
-    if row is None:
-        raise StoreFailed(f"database {path} is damaged (it has no format number); restore a backup")
-    return int(bytes(row))
 
 
 def _put(connection: apsw.Connection, name: str, value: str) -> None:

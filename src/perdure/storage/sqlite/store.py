@@ -20,7 +20,8 @@ from perdure.storage.sqlite import connection as connections
 from perdure.storage.sqlite import reads, visibility
 from perdure.storage.sqlite.batch import Points, prepare
 from perdure.storage.sqlite.lock import LockFile
-from perdure.storage.sqlite.migrate import migrate
+from perdure.storage.sqlite.log import write_again
+from perdure.storage.sqlite.migrate import format_of, migrate
 from perdure.storage.sqlite.readers import Readers
 from perdure.storage.sqlite.sweep import sweep
 from perdure.storage.sqlite.writer import Writer, attempt
@@ -47,10 +48,12 @@ A = TypeVarTuple("A")
 R = TypeVar("R")
 
 
-def make_ready(connection: apsw.Connection, path: str) -> None:
+def make_ready(connection: apsw.Connection, path: str, vfs: str | None = None) -> None:
     """Bring the file to the newest format. Raises StoreFailed for one that is not ours, apsw's errors."""
+    present = format_of(connection, path, __version__)
     connection.pragma("journal_mode", "wal")
-    migrate(connection, path, __version__)
+    write_again(connection, vfs)
+    migrate(connection, present, __version__)
 
 
 class SqliteStore:
@@ -96,7 +99,7 @@ class SqliteStore:
         with connections.reported(self.persistence_name):
             connection = connections.open_memory(self._pragmas)
             self._connections = [connection]
-            migrate(connection, self.persistence_name, __version__)
+            migrate(connection, 0, __version__)
         return connection
 
     def _open_file(self, path: str) -> None:
@@ -105,7 +108,7 @@ class SqliteStore:
         self._lock.take()
         with connections.reported(path):
             write = self._connect(path)
-            make_ready(write, path)
+            make_ready(write, path, self._vfs)
             self._main = self._connect(path)
             checkpoints = self._connect(path)
         self._readers = Readers(lambda: self._connect(path), self._monotonic)
