@@ -47,6 +47,14 @@ MAY_USE = {
         "perdure.__version__",
     },
     "transport": {"perdure.transport", "perdure.api", "perdure.call", "perdure.log"},
+    "doctor": {
+        "perdure.doctor",
+        "perdure.engine",
+        "perdure.visibility",
+        "perdure.storage",
+        "perdure.runtime.namespaces",
+        "perdure.runtime.search_values",
+    },
 }
 """What each package sees of ours, beside the seams. `cli` and `server` put the parts together and see all."""
 
@@ -63,6 +71,7 @@ MUST_NOT_USE = {
     "runtime": {"apsw", "grpc", "sqlite3", "random", "time", "uuid"},
     "api": {"apsw", "grpc", "grpc_health", "grpc_reflection", "sqlite3", "random", "time", "uuid"},
     "transport": {"apsw", "sqlite3", "random", "time", "uuid"},
+    "doctor": IMPURE,
 }
 """Libraries, by their top-level name. Storage knows no messages: its rows are bytes and scalars."""
 

@@ -113,6 +113,7 @@ def perdure() -> None:
       perdure server start-dev                              in memory, gone when it stops
       perdure server start-dev --db-filename orders.db      kept in one SQLite file
       perdure server start-dev -n orders --search-attribute CustomerId=Keyword
+      perdure doctor --db-filename orders.db                is that file sound?
     """
 
 
@@ -217,6 +218,37 @@ def start_dev(
         click.echo(describe(config), err=True)
     status = serve(config, banner=options.get("output") != "none", compose=options.get("compose"))
     context.exit(status)
+
+
+@perdure.command("doctor")
+@click.option("-f", "--db-filename", required=True, help="SQLite file that a server was started with.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead, for programs.")
+@global_options
+@click.pass_context
+def doctor(context: click.Context, /, db_filename: str, as_json: bool) -> None:
+    """Examine a database file and say what is wrong with it.
+
+    The file is only read. The server that uses it may be stopped or running: beside a running one the examination sees
+    the file as it is at one moment, and the server's log keeps growing until it is over.
+
+    Every execution is looked at: its history (whole, and leading to the stored state), its current run, timers and
+    other deadlines, tasks, messages under way, children, schedules, batch jobs, and what lists show of it. Each fault
+    is one line: where, what is wrong, what to do.
+
+    \b
+    Exit status:
+      0  no fault found
+      1  faults found
+      2  the file cannot be examined (missing, no database of Perdure, other format, locked)
+
+    \b
+    Examples:
+      perdure doctor --db-filename orders.db
+      perdure doctor --db-filename orders.db --json | jq .faults
+    """
+    from perdure.cli.doctor import report
+
+    context.exit(report(db_filename, as_json=as_json))
 
 
 def main(argv: Sequence[str] | None = None, compose: Compose | None = None) -> None:

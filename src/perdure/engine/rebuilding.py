@@ -53,6 +53,40 @@ _OF_CHILDREN: Final = frozenset(
 """What it may write again of the base run besides: the start and end of children that were asked for before the cut."""
 
 
+def unborn_run(namespace_id: str, namespace: str, workflow_id: str, run_id: str) -> Run:
+    """A run before its first event."""
+    run = Run()
+    run.namespace_id = namespace_id
+    run.namespace = namespace
+    run.workflow_id = workflow_id
+    run.run_id = run_id
+    run.root_workflow_id = workflow_id
+    run.root_run_id = run_id
+    return run
+
+
+def fold_stored(run: Run, event: HistoryEvent) -> None:
+    """Move `run` past the next event of its stored history, with what its workers leave in its state."""
+    apply_event(run, event)
+    run.next_event_id = event.event_id + 1
+    if event.event_type != _TASK_COMPLETED:
+        return
+    attributes = event.workflow_task_completed_event_attributes
+    stamp = attributes.worker_version
+    if attributes.HasField("worker_version"):
+        run.worker_version = stamp.SerializeToString(deterministic=True)
+    note_build_id(run, "" if stamp.use_versioning else stamp.build_id)
+    build_id = stamp.build_id or attributes.deployment_version.build_id
+    note_reset_point(run, attributes.binary_checksum, build_id, event.event_id, timestamp_us(event.event_time))
+
+
+def tidy(run: Run) -> None:
+    """Forget what folding leaves behind for a commit that will not be made of it."""
+    run.changes = Changes()
+    run.deadlines = []
+    run.armed = {}
+
+
 class Later:
     """What a reset may carry over from a whole history: serialised events, in order."""
 
@@ -80,14 +114,7 @@ class Rebuilding(Later):
 
     def __init__(self, execution: Execution, run_id: str, cut: int) -> None:
         super().__init__()
-        run = Run()
-        run.namespace_id = execution.namespace_id
-        run.namespace = execution.namespace
-        run.workflow_id = execution.execution_id
-        run.run_id = run_id
-        run.root_workflow_id = execution.execution_id
-        run.root_run_id = run_id
-        self.run = run
+        self.run = unborn_run(execution.namespace_id, execution.namespace, execution.execution_id, run_id)
         self.cut = cut
         self.inherited_event_id = 0
         """The last event of the batches that are inherited whole."""
@@ -120,31 +147,13 @@ class Rebuilding(Later):
         self.next_event_id = last_event_id + 1
 
     def _fold(self, event: HistoryEvent) -> None:
-        run = self.run
-        apply_event(run, event)
-        run.next_event_id = event.event_id + 1
-        kind = int(event.event_type)
-        if kind == _TASK_COMPLETED:
-            self._note_worker(event)
-        elif kind in _INITIATED:
+        fold_stored(self.run, event)
+        if event.event_type in _INITIATED:
             self.initiated[event.event_id] = event.SerializeToString(deterministic=True)
 
-    def _note_worker(self, event: HistoryEvent) -> None:
-        run = self.run
-        attributes = event.workflow_task_completed_event_attributes
-        stamp = attributes.worker_version
-        if attributes.HasField("worker_version"):
-            run.worker_version = stamp.SerializeToString(deterministic=True)
-        note_build_id(run, "" if stamp.use_versioning else stamp.build_id)
-        build_id = stamp.build_id or attributes.deployment_version.build_id
-        note_reset_point(run, attributes.binary_checksum, build_id, event.event_id, timestamp_us(event.event_time))
-
     def _tidy(self) -> None:
-        """Forget what folding leaves behind for a commit that will not be made of it."""
         run = self.run
-        run.changes = Changes()
-        run.deadlines = []
-        run.armed = {}
+        tidy(run)
         pending = (run.children, run.signals, run.cancels)
         self.initiated = {
             event_id: event for event_id, event in self.initiated.items() if any(event_id in items for items in pending)

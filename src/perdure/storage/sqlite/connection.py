@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from urllib.parse import quote
 
 import apsw
 
@@ -26,6 +27,30 @@ def open_file(path: str, pragmas: Mapping[str, str], vfs: str | None = None) -> 
     connection.pragma("cache_size", -32_768)  # KiB, taken only as it fills
     connection.pragma("temp_store", "memory")
     _configure(connection, pragmas)
+    return connection
+
+
+def open_to_read(path: str) -> apsw.Connection:
+    """A connection that cannot write. SQLite may still put its two empty work files beside a file that has none."""
+    try:
+        connection = _to_read(path)
+    except apsw.CantOpenError:
+        if os.path.exists(path + "-wal"):
+            raise
+        # Without a log to read, and in a directory that takes no file, the file is all there is, and stays as it is.
+        connection = _to_read(f"file:{quote(os.path.abspath(path))}?immutable=1")
+    connection.pragma("cache_size", -32_768)
+    return connection
+
+
+def _to_read(path: str) -> apsw.Connection:
+    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    try:
+        connection.set_busy_timeout(BUSY_MS)
+        connection.execute("select count(*) from sqlite_schema").fetchall()
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -72,7 +72,7 @@ def list_executions(
     room = PAGE_BYTES
     for key in keys[:page_size]:
         row: Any = connection.execute(SQL["execution"], (key[0],)).fetchone()
-        found.append(_row(row))
+        found.append(row_of(row))
         room -= len(row[17]) + len(row[18])
         if room < 0:
             break
@@ -131,7 +131,8 @@ def count_statement(
     return sql, [namespace_id, *parameters, *values]
 
 
-def _row(row: Row) -> VisibilityWrite:
+def row_of(row: Row) -> VisibilityWrite:
+    """A row of the statement `execution`."""
     return VisibilityWrite(
         run_no=row[0],
         namespace_id=row[1],
