@@ -20,7 +20,7 @@ from perdure.log import Log
 from perdure.storage.store import StoreFailed
 from perdure.transport.gate import Gate
 from perdure.transport.grpcio.server import GrpcServer, check_port_free
-from perdure.transport.interceptors import Interceptor, check_versions, intercepted
+from perdure.transport.interceptors import Interceptor, check_versions, cut_failures, intercepted
 from perdure.transport.versions import VersionCheck
 
 if TYPE_CHECKING:
@@ -181,8 +181,8 @@ class Server:
 
     def _interceptors(self) -> list[Interceptor]:
         if self.config.dynamic.bool("frontend.enableServerVersionCheck", True):
-            return [check_versions(VersionCheck(self.config.server_version))]
-        return []
+            return [check_versions(VersionCheck(self.config.server_version)), cut_failures]
+        return [cut_failures]
 
     def _store_failed(self, error: StoreFailed) -> None:
         if self._failure is not None and not self._failure.done():

@@ -30,6 +30,8 @@ TIMEOUT_NAMES: Final = {
     HEARTBEAT: "Heartbeat",
 }
 _CAUSES_KEPT: Final = 20
+MAX_CAUSES: Final = 64
+"""Of a failure that a request brings."""
 
 
 def server_failure(message: str, non_retryable: bool, cause: Failure | None = None) -> Failure:
@@ -85,6 +87,15 @@ def truncated(failure: Failure, limit: int) -> Failure:
 
 def _cut(text: str, limit: int) -> str:
     return text.encode()[: max(limit, 0)].decode(errors="ignore")
+
+
+def cut_causes(failure: Failure) -> None:
+    """Leave at most so many causes of causes that the failure can be read wherever it is put; see `api/nesting.py`."""
+    for _ in range(MAX_CAUSES):
+        if not failure.HasField("cause"):
+            return
+        failure = failure.cause
+    failure.ClearField("cause")
 
 
 def is_retryable(failure: Failure | None, non_retryable_types: Iterable[str]) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from perdure.api.call import Call
+from perdure.api.nesting import cutter
 from perdure.api.registry import Method
 from perdure.transport.versions import VersionCheck
 
@@ -42,6 +43,20 @@ def check_versions(check: VersionCheck) -> Interceptor:
         return checked
 
     return intercept
+
+
+def cut_failures(method: Method, handler: AnyHandler) -> AnyHandler:
+    """Keep failures readable where they will be put; methods whose requests hold none pay nothing."""
+    descriptor: Any = method.request_class.DESCRIPTOR
+    cut = cutter(descriptor)
+    if cut is None or not method.implemented:
+        return handler
+
+    def with_readable_failures(request: Message, call: Call) -> Any:
+        cut(request)
+        return handler(request, call)
+
+    return with_readable_failures
 
 
 def intercepted(methods: Mapping[str, Method], interceptors: Sequence[Interceptor]) -> dict[str, Method]:

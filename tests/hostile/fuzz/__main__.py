@@ -89,6 +89,7 @@ def main() -> int:
         f"{len(report.accepted)} RPCs accepted something; {report.most_mib} MiB; "
         f"slowest {report.slowest} {report.slowest_ms:.0f} ms"
     )
+    print("never accepted:", " ".join(sorted(report.never_accepted)))
     for fault in report.faults:
         print("FAULT", fault, end="\n\n")
     return 1 if report.faults else 0

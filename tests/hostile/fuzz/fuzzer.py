@@ -119,7 +119,13 @@ class Report:
     slowest: str = ""
     most_mib: float = 0.0
     compared: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
+
+    @property
+    def never_accepted(self) -> list[str]:
+        """RPCs that the server has, and that nothing was good enough for."""
+        return [rpc for rpc in self.refused if rpc not in self.accepted]
 
 
 class Fuzzer:
@@ -304,8 +310,13 @@ class Fuzzer:
             code, details = error.code().name, error.details() or ""
         took = time.monotonic() - began
         self.report.codes[code] += 1
+        if code not in ("OK", "UNIMPLEMENTED", "DEADLINE_EXCEEDED"):
+            self.report.refused[rpc] += 1
         if code == "OK" and rpc != "Watch":
             self.report.accepted[rpc] += 1
+            if not decodes(GetMessageClass(method.output_type), reply):
+                self._fault(f"the answer of {rpc} cannot be read", request, raw)
+                return code
             self._generator.learn(GetMessageClass(method.output_type).FromString(reply))
             if decodes(kind, raw):
                 self._accepted.setdefault(rpc, deque(maxlen=30)).append(kind.FromString(raw))
