@@ -320,3 +320,15 @@ async def test_durations_beyond_all_calendars_are_stored(api: Api) -> None:
     interval.phase.seconds = 5
     await api.CreateSchedule(create(made))
     assert (await api.DescribeSchedule(describe())).schedule.policies.catchup_window.seconds == 315_576_000_000
+
+
+@pytest.mark.parametrize("data", [b"", b"[]"])
+async def test_search_attributes_without_a_value_are_left_out(api: Api, data: bytes) -> None:
+    request = create(schedule(NEVER))
+    request.search_attributes.indexed_fields["CustomKeyword"].data = data
+    await api.CreateSchedule(request)
+    assert not (await api.DescribeSchedule(describe())).search_attributes.indexed_fields
+    changed = update(schedule(NEVER))
+    changed.search_attributes.CopyFrom(request.search_attributes)
+    await api.UpdateSchedule(changed)
+    assert len((await api.ListSchedules(listed())).schedules) == 1

@@ -56,6 +56,13 @@ async def test_a_start_is_answered_with_its_run_and_a_link(api: Api) -> None:
     assert (await api.StartActivityExecution(start_request(request_id="one"))).run_id == reply.run_id
 
 
+async def test_search_attributes_without_a_value_are_left_out(api: Api) -> None:
+    request = start_request()
+    request.search_attributes.indexed_fields["CustomKeyword"].data = b""
+    await api.StartActivityExecution(request)
+    assert not (await describe(api)).info.search_attributes.indexed_fields
+
+
 async def test_an_activity_and_a_workflow_may_share_an_id(api: Api) -> None:
     await api.start("charge")
     await start(api)

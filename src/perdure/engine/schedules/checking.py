@@ -14,6 +14,7 @@ from temporalio.api.schedule.v1 import Schedule, SchedulePatch, ScheduleSpec
 from temporalio.api.workflow.v1 import NewWorkflowExecutionInfo
 
 from perdure.clock import Entropy
+from perdure.engine.apply import is_null
 from perdure.engine.limits import Limits
 from perdure.engine.schedules.action import start_request
 from perdure.engine.schedules.canonical import canonical_spec
@@ -91,9 +92,10 @@ def check_patch(patch: SchedulePatch) -> None:
 def check_attributes(
     attributes: SearchAttributes, namespace: str, limits: Limits, types: Mapping[str, int]
 ) -> dict[str, bytes]:
-    """A schedule's own, name to serialised payload."""
-    validate_search_attributes(attributes.indexed_fields, types, limits, namespace=namespace)
-    return {name: value.SerializeToString(deterministic=True) for name, value in attributes.indexed_fields.items()}
+    """A schedule's own, name to serialised payload, without those that have no value."""
+    fields = attributes.indexed_fields
+    validate_search_attributes(fields, types, limits, namespace=namespace)
+    return {name: value.SerializeToString(deterministic=True) for name, value in fields.items() if not is_null(value)}
 
 
 def _check_action(

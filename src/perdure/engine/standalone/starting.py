@@ -13,6 +13,7 @@ from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse, Sta
 
 from perdure.clock import Entropy
 from perdure.engine.activity_commands import TIMEOUTS, normalised, valid_timeout
+from perdure.engine.apply import is_null
 from perdure.engine.items import Activity
 from perdure.engine.limits import Limits
 from perdure.engine.links import validate_links
@@ -173,7 +174,8 @@ def _create(shared: Shared, request: StartActivityExecutionRequest) -> str:
     record = record_turn.record
     turn = ActivityTurn(shared, record)
     for name, value in request.search_attributes.indexed_fields.items():
-        record.search_attributes[name] = value.SerializeToString(deterministic=True)
+        if not is_null(value):
+            record.search_attributes[name] = value.SerializeToString(deterministic=True)
     turn.put_item(START, "", _fixed_answer(record, request))
     about = ActivityExecutionInfo()
     about.links.extend(request.links)
