@@ -368,6 +368,7 @@ class Committer:
         if self._points is not None:
             self._points("sealed")
         self._store.submit(sealed.batch, self._done)
+        self._on_room()
 
     def _leave_out(self, sealed: _OpenBatch, loaded: Loaded) -> None:
         """A run of `loaded` has no stored form (a defect): what was decided there is given up for good, so that all

@@ -27,7 +27,7 @@ from perdure.engine.state import RUNNING, Run
 from perdure.engine.tokens import QUERY_TASK, TaskToken
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import reset_sticky
-from perdure.enums import QueryRejectCondition, QueryResultType, WorkflowExecutionStatus
+from perdure.enums import QueryRejectCondition, QueryResultType, ResourceExhaustedCause, WorkflowExecutionStatus
 from perdure.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -51,7 +51,7 @@ _NOT_OPEN = QueryRejectCondition.QUERY_REJECT_CONDITION_NOT_OPEN
 _NOT_COMPLETED_CLEANLY = QueryRejectCondition.QUERY_REJECT_CONDITION_NOT_COMPLETED_CLEANLY
 _COMPLETED = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED
 _ANSWERED = QueryResultType.QUERY_RESULT_TYPE_ANSWERED
-_BUSY_WORKFLOW = 5
+_BUSY_WORKFLOW = int(ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW)
 _QUERIES = PollWorkflowTaskQueueResponse.DESCRIPTOR.fields_by_name["queries"].number
 STICKY_ALIVE_SECONDS = 10.0
 RECENT_POLLER_SECONDS = 20.0

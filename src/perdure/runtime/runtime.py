@@ -42,6 +42,7 @@ from perdure.engine.turn import (
     UpdateAdmitted,
     UpdatesMoved,
 )
+from perdure.enums import ResourceExhaustedCause
 from perdure.errors import Internal, NotFound, PerdureError, ResourceExhausted, Unavailable
 from perdure.log import Log
 from perdure.matching import Matching
@@ -54,6 +55,7 @@ from perdure.runtime.executions import Executions, Key, Loaded
 from perdure.runtime.followers import Callback, FirstRows
 from perdure.runtime.histories import Histories
 from perdure.runtime.inputs import Entry, Input, Insistent, Outcome
+from perdure.runtime.line import Line
 from perdure.runtime.lookups import Lookups
 from perdure.runtime.mail import Mail
 from perdure.runtime.namespaces import DAY, Namespace, Namespaces, decode_namespace
@@ -69,12 +71,10 @@ from perdure.runtime.waking import Wake
 from perdure.storage.store import NamespaceWrite, Store, StoreFailed
 
 INPUTS_PER_EXECUTION = 1000
-INPUTS_WAITING = 20_000
 RUNS_WOKEN_AT_A_TIME = 300
 """No more runs are woken while so many were decided on and are not being written yet."""
 CACHE_BYTES = 64 * 1024 * 1024
-_BUSY_WORKFLOW = 5
-_SYSTEM_OVERLOADED = 6
+_BUSY_WORKFLOW = int(ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW)
 _EMPTY_COMPLETION = RespondWorkflowTaskCompletedResponse().SerializeToString()
 
 Decide = Callable[[Turn], Reply | Outcome | Pending | None]
@@ -138,8 +138,7 @@ class Runtime:
         self._effects: deque[tuple[Any, Any]] = deque()
         """(the Loaded, its effect), or (None, an Entry of our own)."""
         self._carrying_out = False
-        self._waiting: deque[Entry] = deque()
-        """Inputs that came while the open batch was full."""
+        self.line = Line()
         self._loading = 0
         """Executions whose inputs wait for a read."""
         self._poisoned = False
@@ -303,12 +302,12 @@ class Runtime:
 
     def enter(self, item: Entry) -> None:
         """Take an input: decide it now, or when what it needs is in memory and those before it are done."""
-        if item.waiter is not None and (self.committer.full or self._poisoned):
-            if len(self._waiting) >= INPUTS_WAITING:
-                item.give_up(ResourceExhausted("the server is overloaded, please retry", _SYSTEM_OVERLOADED, 2))
-                return
-            self._waiting.append(item)
-            return
+        if item.waiter is not None and (self.line.waits or self.committer.full or self._poisoned):
+            self.line.join(item)
+        else:
+            self._admit(item)
+
+    def _admit(self, item: Entry) -> None:
         loaded = self.executions.get(item.key)
         if loaded.inputs or loaded.blocked:
             if len(loaded.inputs) >= INPUTS_PER_EXECUTION and item.waiter is not None:
@@ -340,7 +339,7 @@ class Runtime:
     @property
     def waiting_inputs(self) -> int:
         """How many executions have inputs that wait for a read, and how many inputs wait for room."""
-        return self._loading + len(self._waiting)
+        return self._loading + len(self.line)
 
     def block(self, loaded: Loaded) -> None:
         loaded.blocked = True
@@ -527,13 +526,13 @@ class Runtime:
         item.give_up(item.error or Internal(repr(error)))
 
     def _room(self) -> None:
-        """A batch was written: there is room for inputs that waited."""
+        """A batch was sealed or written: there is room for inputs that waited."""
         self._poisoned = False
-        waiting = self._waiting
-        for _ in range(len(waiting)):
-            if self.committer.full or self._poisoned:
-                return
-            self.enter(waiting.popleft())
+        line = self.line
+        while line.waits and not self.committer.full and not self._poisoned:
+            item = line.next()
+            if not getattr(item.waiter, "gone", False):  # else nobody waits for it any more: it has not happened
+                self._admit(item)
 
     def _landed(self, added: list[int], deleted: list[int]) -> None:
         self.matching.committed(added, deleted)
