@@ -1,35 +1,36 @@
-"""One database, one load, many deaths of the server between them."""
+"""One database, one load, many deaths of the server and its workers between them."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
-import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import assert_never
 
 from temporalio.client import Client
-from temporalio.service import RPCError
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.service import RetryConfig, RPCError
 
-from tests.crash.checks import check_acknowledged, check_end
+from tests.crash.calls import Calls
+from tests.crash.checks import check_acknowledged, check_end, check_replay
+from tests.crash.ledger import all_ran
 from tests.crash.load import Load
-from tests.crash.workflows import QUEUE, WORKFLOWS, double
+from tests.crash.processes import Forked, quiet_runtime, serve, work
+from tests.crash.reading import read_everything, read_touched
 from tests.support.server_process import ServerProcess, dev_server_command, free_port
 
-CRASHING_SERVER = Path(__file__).parents[1] / "support" / "crashing_server.py"
 POINTS_OF_A_COMMIT = ("decided", "sealed", "before_commit", "after_commit", "before_delivery")
-ACTORS = 8
+ACTORS = 16
 HANDS = 2
+WORKERS = 2
 DEATH_WITHIN = 20.0
 """Seconds in which load must bring the server to the named point it dies at."""
 RESUMES_WITHIN = 0.8
-END_WITHIN = 30.0
+END_WITHIN = 40.0
 """Seconds in which all that was begun must end once nothing is killed any more."""
 
 
@@ -55,126 +56,169 @@ class KillAt:
     hit: int
 
 
-Kill = KillAfter | KillWhileStarting | KillAt
-
-
 @dataclass(frozen=True, slots=True)
+class KillWorker:
+    """Kill a worker, and start another in its place."""
+
+    number: int
+
+
+Kill = KillAfter | KillWhileStarting | KillAt | KillWorker
+
+
+@dataclass(slots=True)
 class Endured:
     """What a run amounted to; a run without much load proves little."""
 
-    kills: int
-    starts: int
-    notes: int
-    completions: int
-    runs: int
+    kills: dict[str, int] = field(default_factory=dict)
+    told: dict[str, int] = field(default_factory=dict)
+    starts: int = 0
+    signals: int = 0
+    completions: int = 0
+    updates: int = 0
+    ran: int = 0
+    runs: int = 0
+    seconds: float = 0
 
 
-async def endure(kills: Iterable[Kill], database: Path, seed: int) -> Endured:
-    """Kill the server under load at each of `kills`, restart it on the same file, hold it to what it acknowledged.
+async def endure(
+    kills: Iterable[Kill], directory: Path, seed: int, *, report: Callable[[str], None] | None = None
+) -> Endured:
+    """Kill under load at each of `kills`, restart on the same file, hold the server to what it acknowledged.
 
+    `report` hears every ten seconds how far it is.
     Raises AssertionError for a broken promise, TimeoutError when something never ends.
     """
     try:
-        return await _Endurance(database, seed).run(kills)
+        return await _Endurance(directory, seed, report).run(kills)
     except BaseException as failure:
-        failure.add_note(f"to repeat it: PERDURE_CRASH_SEED={seed}; the database is {database}")
+        failure.add_note(f"to repeat it: PERDURE_CRASH_SEED={seed}; database, ledgers and logs are in {directory}")
         raise
 
 
 class _Endurance:
-    def __init__(self, database: Path, seed: int) -> None:
-        self._database = database
+    def __init__(self, directory: Path, seed: int, report: Callable[[str], None] | None) -> None:
+        self._directory = directory
+        self._database = directory / "perdure.db"
         self._seed = seed
+        self._report = report
+        self._began = self._reported = time.monotonic()
         self._port = free_port()
-        self._server: ServerProcess | None = None
+        self._server: Forked | ServerProcess | None = None
+        self._workers: list[Forked] = []
+        self._hired = 0
         self._load: Load
+        self._calls: Calls
         self._client: Client
+        self._endured = Endured()
 
     async def run(self, kills: Iterable[Kill]) -> Endured:
         try:
-            server = await self._launch_dev_server()
-            self._client = await Client.connect(server.address)
-            self._load = Load(self._client, self._seed)
-            self._load.serving.set()
-            worker = Worker(
-                self._client,
-                task_queue=QUEUE,
-                workflows=WORKFLOWS,
-                activities=[double],
-                workflow_runner=UnsandboxedWorkflowRunner(),
+            # The first server and the last are started as users start them.
+            await self._launch_dev_server()
+            self._client = await Client.connect(
+                f"127.0.0.1:{self._port}",
+                runtime=quiet_runtime(),
+                retry_config=RetryConfig(initial_interval_millis=20, max_interval_millis=200),
             )
-            async with worker, asyncio.TaskGroup() as hands:
+            self._calls = Calls(self._client, self._directory)
+            self._load = Load(self._calls, self._seed)
+            self._calls.serving.set()
+            for number in range(WORKERS):
+                await self._hire(number)
+                await asyncio.to_thread(self._workers[number].wait_until_ready)
+            async with asyncio.TaskGroup() as hands:
                 by_hand = [hands.create_task(self._load.complete_by_hand(number)) for number in range(HANDS)]
                 async with asyncio.TaskGroup() as actors:
-                    acting = [actors.create_task(self._load.act(number)) for number in range(ACTORS)]
-                    died = 0
+                    acting = [actors.create_task(self._load.act()) for _ in range(ACTORS)]
                     for kill in kills:
                         await self._die(kill)
-                        died += 1
-                        await check_acknowledged(self._client, self._load.ledger.turn_page())
+                        name = kill.point if isinstance(kill, KillAt) else type(kill).__name__
+                        self._endured.kills[name] = self._endured.kills.get(name, 0) + 1
+                        self._tell_progress()
+                    await self._restart(dev=True)
                     self._load.stop()
                     await self._all_end(acting)
-                page = self._load.ledger.turn_page()
-                runs = await check_end(self._client, page)
+                await self._check_end()
                 for hand in by_hand:
                     hand.cancel()
         finally:
             await self._kill()
-        return Endured(died, len(page.starts), sum(page.notes.values()), len(page.completions), runs)
+            for worker in self._workers:
+                await asyncio.to_thread(worker.kill)
+        self._endured.seconds = round(time.monotonic() - self._began, 1)
+        return self._endured
 
+    # ---- deaths
     async def _die(self, kill: Kill) -> None:
-        """Have the server die as `kill` says, and its successor serve."""
-        serving = self._load.serving
+        """Have it die as `kill` says, its successor serve, and what was acknowledged be there."""
         match kill:
+            case KillWorker(number):
+                await asyncio.to_thread(self._workers[number % WORKERS].kill)
+                await self._hire(number % WORKERS)
+                return
             case KillAfter(seconds):
                 await self._work_resumes()
                 await asyncio.sleep(seconds)
-                serving.clear()
-                await self._kill()
+                await self._restart()
             case KillWhileStarting(seconds):
-                serving.clear()
+                self._calls.serving.clear()
                 await self._kill()
-                await self._launch_and_kill(seconds)
+                starting = await self._fork_server()
+                await asyncio.sleep(seconds)
+                await asyncio.to_thread(starting.kill)
+                await self._restart()
             case KillAt(point, hit):
-                serving.clear()
-                await self._kill()
-                script = [sys.executable, str(CRASHING_SERVER), str(self._port), str(self._database)]
-                server = await self._launch([*script, point, str(hit)])
-                serving.set()
-                status = await asyncio.to_thread(server.wait, DEATH_WITHIN)
-                serving.clear()
-                assert status == -signal.SIGKILL, f"the server ended by itself: {server.output()}"
+                await self._restart(point, hit)
+                assert isinstance(self._server, Forked)
+                self._server.send_signal(signal.SIGUSR1)
+                status = await asyncio.to_thread(self._server.wait, DEATH_WITHIN)
+                self._calls.serving.clear()
+                assert status == -signal.SIGKILL, f"the server ended with {status}: {self._server.output()}"
             case _:
                 assert_never(kill)
-        await self._launch_dev_server()
-        serving.set()
+
+    async def _restart(self, point: str = "", hit: int = 0, *, dev: bool = False) -> None:
+        """Kill the server if it lives, have another serve the same file, and look whether all is there."""
+        self._calls.serving.clear()
+        await self._kill()
+        if dev:
+            await self._launch_dev_server()
+        else:
+            server = self._server = await self._fork_server(point, hit)
+            await asyncio.to_thread(server.wait_until_ready)
+        page = self._calls.ledger.turn_page()
+        check_acknowledged(page, await read_touched(self._client, page), all_ran(self._directory))
+        self._calls.serving.set()
 
     async def _work_resumes(self) -> None:
         """Wait a little for a workflow to end: the worker's polls come back only when their back-off is over."""
-        self._load.ended.clear()
+        self._calls.ended.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._load.ended.wait(), RESUMES_WITHIN)
+            await asyncio.wait_for(self._calls.ended.wait(), RESUMES_WITHIN)
 
-    async def _launch_dev_server(self) -> ServerProcess:
-        return await self._launch(dev_server_command(self._port, database=self._database))
+    # ---- processes
+    async def _hire(self, number: int) -> None:
+        """A worker in that place, which works once it finds a server."""
+        self._hired += 1
+        ledger = self._directory / f"worker-{self._hired}.ran"
+        log = self._directory / "workers.log"
+        worker = await asyncio.to_thread(Forked, log, work, f"127.0.0.1:{self._port}", ledger)
+        self._workers[number : number + 1] = [worker]
 
-    async def _launch(self, command: list[str]) -> ServerProcess:
+    async def _launch_dev_server(self) -> None:
+        command = dev_server_command(self._port, database=self._database)
         self._server = await asyncio.to_thread(ServerProcess, command, self._port)
-        return self._server
+
+    async def _fork_server(self, point: str = "", hit: int = 0) -> Forked:
+        log = self._directory / "server.log"
+        return await asyncio.to_thread(Forked, log, serve, self._port, self._database, point, hit)
 
     async def _kill(self) -> None:
         if self._server is not None:
             await asyncio.to_thread(self._server.kill)
 
-    async def _launch_and_kill(self, seconds: float) -> None:
-        command = dev_server_command(self._port, database=self._database)
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: ASYNC220
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            process.kill()
-            await asyncio.to_thread(process.wait)
-
+    # ---- the end
     async def _all_end(self, acting: list[asyncio.Task[None]]) -> None:
         _, waiting = await asyncio.wait(acting, timeout=END_WITHIN)
         if waiting:
@@ -192,14 +236,37 @@ class _Endurance:
             lines.append(f"(cannot be read: {error})")
         return lines
 
+    async def _check_end(self) -> None:
+        page = self._calls.ledger.turn_page()
+        found = await read_everything(self._client, page)
+        ran = list(all_ran(self._directory))
+        check_end(page, found, ran)
+        endured = self._endured
+        endured.runs = await check_replay(found)
+        endured.told = self._load.told
+        endured.starts = len(page.starts)
+        endured.signals = sum(signal.answered for sent in page.sent.values() for signal in sent)
+        endured.completions = len(page.completions)
+        endured.updates = len(page.updates)
+        endured.ran = len(ran)
 
-def kills_at_random(seed: int, count: int, *, longest: float = 1.2) -> list[Kill]:
-    """`count` kills; every sixth or so hits a server that is still starting."""
+    def _tell_progress(self) -> None:
+        now = time.monotonic()
+        if self._report is not None and now - self._reported >= 10:
+            self._reported = now
+            kills, stories = sum(self._endured.kills.values()), sum(self._load.told.values())
+            self._report(f"{now - self._began:5.0f} s: {kills} kills, {stories} stories told to their end")
+
+
+def kills_at_random(seed: int, count: int, *, longest: float = 0.8) -> list[Kill]:
+    """`count` kills of the server; every sixth or so hits one that is still starting. A worker dies now and then."""
     random = Random(seed)
     kills: list[Kill] = []
-    for _ in range(count):
+    for number in range(count):
         while_starting = random.random() < 1 / 6
         kills.append(
-            KillWhileStarting(random.uniform(0.1, 0.6)) if while_starting else KillAfter(random.uniform(0, longest))
+            KillWhileStarting(random.uniform(0, 0.15)) if while_starting else KillAfter(random.uniform(0, longest))
         )
+        if number % 6 == 5:
+            kills.append(KillWorker(random.randrange(WORKERS)))
     return kills

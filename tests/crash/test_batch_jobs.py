@@ -18,9 +18,10 @@ from temporalio.api.common.v1 import ResetOptions
 from temporalio.api.enums.v1 import EventType
 
 from tests.api.client import NAMESPACE, Api, Refused, start_timer
-from tests.crash.harness import CRASHING_SERVER, POINTS_OF_A_COMMIT
+from tests.crash.harness import POINTS_OF_A_COMMIT
 from tests.support.server_process import LaunchFailed, ServerProcess, dev_server_command, free_port
 
+CRASHING_SERVER = Path(__file__).parents[1] / "support" / "crashing_server.py"
 ORDERS = 30
 
 

@@ -7,31 +7,25 @@ from random import Random
 
 import pytest
 
-from tests.crash.harness import POINTS_OF_A_COMMIT, KillAt, endure
+from tests.crash.harness import POINTS_OF_A_COMMIT, Kill, KillAt, KillWorker, endure
 
-POINTS = POINTS_OF_A_COMMIT
+DEATHS_EACH = 5
 
 
 @pytest.mark.timeout(240)
-async def test_two_deaths_at_each_point_of_a_commit_lose_nothing_acknowledged(tmp_path: Path, seed: int) -> None:
+async def test_five_deaths_at_each_point_of_a_commit_lose_nothing_acknowledged(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
-    deaths = [KillAt(point, random.randint(1, 120)) for point in POINTS * 2]
+    points = list(POINTS_OF_A_COMMIT) * DEATHS_EACH
+    random.shuffle(points)
+    deaths: list[Kill] = []
+    for number, point in enumerate(points):
+        deaths.append(KillAt(point, random.randint(1, 60)))
+        if number % 8 == 7:
+            deaths.append(KillWorker(number))
 
-    endured = await endure(deaths, tmp_path / "perdure.db", seed)
-
-    print(endured)
-    assert endured.kills == len(deaths)
-    assert endured.completions >= 5
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("point", POINTS)
-async def test_forty_deaths_at_a_point_lose_nothing_acknowledged(tmp_path: Path, seed: int, point: str) -> None:
-    random = Random(f"{seed}:{point}")
-    deaths = [KillAt(point, random.randint(1, 500)) for _ in range(40)]
-
-    endured = await endure(deaths, tmp_path / "perdure.db", seed)
+    endured = await endure(deaths, tmp_path, seed)
 
     print(endured)
-    assert endured.kills == len(deaths)
+    assert [endured.kills[point] for point in POINTS_OF_A_COMMIT] == [DEATHS_EACH] * len(POINTS_OF_A_COMMIT)
+    assert all(endured.told.values()), "a family was never seen to its end"
+    assert min(endured.signals, endured.completions, endured.updates) >= 5

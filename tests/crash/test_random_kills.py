@@ -11,22 +11,9 @@ from tests.crash.harness import endure, kills_at_random
 
 @pytest.mark.timeout(240)
 async def test_twenty_kills_under_load_lose_nothing_acknowledged(tmp_path: Path, seed: int) -> None:
-    endured = await endure(kills_at_random(seed, 20), tmp_path / "perdure.db", seed)
+    endured = await endure(kills_at_random(seed, 20), tmp_path, seed)
 
     print(endured)
-    assert endured.kills == 20
-    assert endured.starts >= 10
-    assert endured.notes >= 10
-    assert endured.completions >= 10
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("round_number", range(10))
-async def test_hundreds_of_kills_lose_nothing_acknowledged(tmp_path: Path, seed: int, round_number: int) -> None:
-    seed += round_number
-
-    endured = await endure(kills_at_random(seed, 60, longest=4), tmp_path / "perdure.db", seed)
-
-    print(endured)
-    assert endured.kills == 60
+    assert endured.kills["KillAfter"] + endured.kills.get("KillWhileStarting", 0) == 20
+    assert all(endured.told.values()), "a family was never seen to its end"
+    assert min(endured.signals, endured.completions, endured.updates) >= 10

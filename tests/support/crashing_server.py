@@ -23,14 +23,18 @@ class Trap:
     def __init__(self, point: str, hit: int) -> None:
         self._point = point
         self._left = hit
-        self.armed = False
+        self._armed = False
 
     def __call__(self, point: str) -> None:
-        if not self.armed or point != self._point:
+        if not self._armed or point != self._point:
             return
         self._left -= 1
         if not self._left:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def arm(self) -> None:
+        """Count from now on."""
+        self._armed = True
 
     def compose(self, given: Surroundings) -> Parts:
         store = SqliteStore(given.config.db_filename, pragmas=given.config.pragmas, points=self)
@@ -43,7 +47,7 @@ class Trap:
 async def main(port: int, database: str, point: str, hit: int) -> None:
     trap = Trap(point, hit)
     async with Server(database, port, compose=trap.compose) as server:
-        trap.armed = True
+        trap.arm()
         sys.exit(str(await server.failed()))
 
 

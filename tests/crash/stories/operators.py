@@ -1,0 +1,246 @@
+"""What operators do: hold activities, run jobs over workflows, keep schedules. And activities without a workflow."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import temporalio.api.activity.v1 as act
+import temporalio.api.batch.v1 as batch
+import temporalio.api.workflowservice.v1 as ws
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+from temporalio import activity, workflow
+from temporalio.api.common.v1 import ActivityType, ResetOptions, RetryPolicy, WorkflowExecution, WorkflowType
+from temporalio.api.enums.v1 import BatchOperationState, PendingActivityState, ScheduleOverlapPolicy
+from temporalio.api.schedule.v1 import IntervalSpec, Schedule, SchedulePatch, TriggerImmediatelyRequest
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflow.v1 import NewWorkflowExecutionInfo
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCStatusCode
+
+from tests.crash.calls import CANCELED, COMPLETED, NAMESPACE, TERMINATED, Calls, Stories, payloads, request_id
+from tests.crash.ledger import Plan, Sent, all_ran
+from tests.crash.stories.chains import Pays
+from tests.crash.stories.kit import ACTIVITY, QUEUE, TASK_TIMEOUT, Proof, proved
+from tests.crash.stories.steps import double, double_at
+
+PAUSED = PendingActivityState.PENDING_ACTIVITY_STATE_PAUSED
+TARGETS = 4
+ATTEMPT_TIMEOUT = timedelta(seconds=2)
+
+
+@activity.defn
+async def released(path: str) -> Proof:
+    if not _exists(path):
+        raise ApplicationError("not released yet")
+    return proved(1)
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(path)
+
+
+@workflow.defn
+class Held:
+    @workflow.run
+    async def run(self, path: str) -> int:
+        return (await workflow.execute_activity(released, path, activity_id="held", **ACTIVITY)).value
+
+
+@workflow.defn
+class Scheduled:
+    @workflow.run
+    async def run(self) -> int:
+        return (await workflow.execute_activity(double, 21, **ACTIVITY)).value
+
+
+async def held(calls: Calls, name: str, random: Random) -> None:
+    """While an activity is paused nothing of it runs, whatever else is done to it; then it goes on."""
+    release = calls.releases / name
+    run_id = await calls.start(name, Held, random, str(release))
+    whole: dict[str, Any] = {
+        "namespace": NAMESPACE,
+        "execution": WorkflowExecution(workflow_id=name, run_id=run_id),
+        "id": "held",
+        "identity": "load",
+    }
+
+    async def shown(**state: Any) -> Any:
+        for pending in (await calls.describe(name)).pending_activities:
+            if pending.attempt > 1 and all(getattr(pending, field) == value for field, value in state.items()):
+                return pending
+        return None
+
+    def ran() -> int:
+        return sum(ran.run_id == run_id for ran in all_ran(calls.releases))
+
+    await calls.until(shown)
+    pause = ws.PauseActivityRequest(**whole, request_id=request_id(random))
+    await calls.until_answered(calls.rpc.pause_activity, pause)
+    await calls.until(lambda: shown(state=PAUSED))
+    before = ran()
+    options = act.ActivityOptions(heartbeat_timeout=Duration(nanos=random.randint(500, 999) * 1_000_000))
+    change = ws.UpdateActivityOptionsRequest(
+        **whole, activity_options=options, update_mask=FieldMask(paths=["heartbeat_timeout"])
+    )
+    await calls.until_answered(calls.rpc.update_activity_options, change)
+    if random.random() < 0.5:
+        again = ws.ResetActivityRequest(**whole, keep_paused=True)
+        await calls.until_answered(calls.rpc.reset_activity, again)
+    await asyncio.sleep(random.uniform(0, 0.3))
+    [pending] = (await calls.describe(name)).pending_activities
+    assert pending.state == PAUSED, f"the acknowledged pause of {name} is lost: {pending}"
+    assert pending.activity_options.heartbeat_timeout == options.heartbeat_timeout, f"{name} lost its new options"
+    assert ran() == before, f"the paused activity of {name} ran"
+    await calls.until_answered(calls.rpc.unpause_activity, ws.UnpauseActivityRequest(**whole))
+    release.touch()
+    await calls.ends(name, COMPLETED, 1)
+
+
+async def job(calls: Calls, name: str, random: Random) -> None:
+    """One thing is done to each of several workflows, exactly once."""
+    targets = [f"{name}.{number}" for number in range(TARGETS)]
+    for target in targets:
+        await calls.start(target, Pays, random)
+    request = ws.StartBatchOperationRequest(
+        namespace=NAMESPACE,
+        job_id=name,
+        reason="load",
+        visibility_query=f"WorkflowId STARTS_WITH '{name}.' AND ExecutionStatus = 'Running'",
+        max_operations_per_second=50,
+    )
+    what = random.choice(("signal", "cancel", "terminate", "reset"))
+    match what:
+        case "signal":
+            request.signal_operation.CopyFrom(batch.BatchOperationSignal(signal="pay", input=payloads(name, 0)))
+        case "cancel":
+            request.cancellation_operation.SetInParent()
+        case "terminate":
+            request.termination_operation.SetInParent()
+        case "reset":
+            request.reset_operation.CopyFrom(batch.BatchOperationReset(options=ResetOptions(first_workflow_task={})))
+            for target in targets:
+                await calls.until(lambda target=target: _has_answered(calls, target))
+    await calls.until_answered(calls.rpc.start_batch_operation, request, but=RPCStatusCode.ALREADY_EXISTS)
+    question = ws.DescribeBatchOperationRequest(namespace=NAMESPACE, job_id=name)
+
+    async def over() -> Any:
+        done = await calls.until_answered(calls.rpc.describe_batch_operation, question)
+        return done if done.state != BatchOperationState.BATCH_OPERATION_STATE_RUNNING else None
+
+    done = await calls.until(over)
+    counts = (done.total_operation_count, done.complete_operation_count)
+    assert counts == (TARGETS, TARGETS), f"job {name}, {what}, ended as {done}"
+    for target in targets:
+        match what:
+            case "signal":
+                calls.ledger.sent[target, name] = [Sent(1, True)]
+                await calls.signal(target, "pay", "ann", random)
+                ending = await calls.ending(target)
+                assert ending.result in ([[name, 0], ["ann", 0]],), f"{target} ended with {ending}"
+            case "cancel":
+                calls.ledger.cancels.add(target)
+                await calls.ends(target, CANCELED)
+            case "terminate":
+                calls.ledger.terminations.add(target)
+                await calls.ends(target, TERMINATED)
+            case "reset":
+                run_id = (await calls.describe(target)).workflow_execution_info.execution.run_id
+                first = calls.ledger.starts[target]
+                assert run_id != first, f"job {name} says it has reset {target}"
+                calls.ledger.resets[target, first] = run_id
+                for _ in range(2):
+                    await calls.signal(target, "pay", "ann", random)
+                ending = await calls.ending(target, run_id)
+                assert ending.result == [["ann", 0], ["ann", 1]], f"{target} ended with {ending}"
+        calls.ledger.touched.add(target)
+
+
+async def _has_answered(calls: Calls, workflow_id: str) -> bool:
+    """Its first workflow task is completed, so there is something to reset to."""
+    shown = await calls.describe(workflow_id)
+    return bool(shown.pending_activities) or shown.workflow_execution_info.history_length > 4
+
+
+async def scheduled(calls: Calls, name: str, random: Random) -> None:
+    """Each due time starts one run. So does each trigger, if the schedule has no due times: both would give their runs
+    the same ID if they came in the same second."""
+    triggers = random.choice((0, 2))
+    schedule = Schedule()
+    schedule.spec.interval.append(IntervalSpec(interval=Duration(seconds=86_400_000 if triggers else 1)))
+    schedule.spec.end_time.GetCurrentTime()
+    schedule.spec.end_time.seconds += random.randint(2, 4)
+    schedule.policies.overlap_policy = ScheduleOverlapPolicy.SCHEDULE_OVERLAP_POLICY_ALLOW_ALL
+    action = NewWorkflowExecutionInfo(
+        workflow_id=f"{name}.run",
+        workflow_type=WorkflowType(name=Scheduled.__name__),
+        task_queue=TaskQueue(name=QUEUE),
+    )
+    action.workflow_task_timeout.FromTimedelta(TASK_TIMEOUT)
+    schedule.action.start_workflow.CopyFrom(action)
+    create = ws.CreateScheduleRequest(
+        namespace=NAMESPACE, schedule_id=name, schedule=schedule, request_id=request_id(random)
+    )
+    await calls.until_answered(calls.rpc.create_schedule, create)
+    for _ in range(triggers):
+        trigger = ws.PatchScheduleRequest(
+            namespace=NAMESPACE,
+            schedule_id=name,
+            patch=SchedulePatch(trigger_immediately=TriggerImmediatelyRequest()),
+            request_id=request_id(random),
+        )
+        await calls.until_answered(calls.rpc.patch_schedule, trigger)
+        await asyncio.sleep(1.1)
+
+    async def over() -> bool:
+        question = ws.DescribeScheduleRequest(namespace=NAMESPACE, schedule_id=name)
+        info = (await calls.until_answered(calls.rpc.describe_schedule, question)).info
+        return not info.future_action_times and not info.running_workflows
+
+    await calls.until(over, every=0.2)
+    calls.ledger.plans.append(Plan(name, f"{name}.run", triggers))
+
+
+async def standalone(calls: Calls, name: str, random: Random) -> None:
+    attempt = random.randint(1, 3)
+    request = ws.StartActivityExecutionRequest(
+        namespace=NAMESPACE,
+        identity="load",
+        request_id=request_id(random),
+        activity_id=name,
+        activity_type=ActivityType(name=double_at.__name__),
+        task_queue=TaskQueue(name=QUEUE),
+        retry_policy=RetryPolicy(initial_interval=Duration(nanos=100_000_000), backoff_coefficient=1),
+        input=payloads(4, attempt),
+    )
+    request.start_to_close_timeout.FromTimedelta(ATTEMPT_TIMEOUT)
+    run_id = (await calls.until_answered(calls.rpc.start_activity_execution, request)).run_id
+    known = calls.ledger.standalone.setdefault((name, run_id), "")
+    assert not known
+    cancelled = random.random() < 0.3
+    if cancelled:
+        cancel = ws.RequestCancelActivityExecutionRequest(
+            namespace=NAMESPACE, activity_id=name, run_id=run_id, identity="load", request_id=request_id(random)
+        )
+        # It may be over already.
+        await calls.until_answered(
+            calls.rpc.request_cancel_activity_execution, cancel, but=RPCStatusCode.FAILED_PRECONDITION
+        )
+    poll = ws.PollActivityExecutionRequest(namespace=NAMESPACE, activity_id=name, run_id=run_id)
+
+    async def over() -> Any:
+        reply = await calls.until_answered(calls.rpc.poll_activity_execution, poll)
+        return reply.outcome if reply.HasField("outcome") else None
+
+    outcome = await calls.until(over)
+    assert cancelled or outcome.HasField("result"), f"activity {name} ended with {outcome}"
+    calls.ledger.standalone[name, run_id] = str(outcome)
+
+
+STORIES: Stories = {"held": held, "job": job, "scheduled": scheduled, "standalone": standalone}
+WORKFLOWS: list[Any] = [Held, Scheduled]
+ACTIVITIES: list[Any] = [released]
