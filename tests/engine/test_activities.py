@@ -395,6 +395,65 @@ def test_heartbeats_keep_an_attempt_alive_and_its_last_details_are_told() -> Non
     assert not start.last_failure.timeout_failure_info.HasField("last_heartbeat_details")
 
 
+def test_a_heartbeat_of_the_attempt_before_does_not_count_against_the_next_one() -> None:
+    scene = with_activity(start_to_close_timeout=60, heartbeat_timeout=2, retry_policy=policy(initial=10))
+    beat(scene, take_activity(scene, 5))
+    scene.advance(2)
+    scene.wake()
+    scene.advance(10)
+    scene.wake()
+    take_activity(scene, 5)
+
+    scene.advance(1.9)
+    assert scene.wake() == 0
+    scene.advance(0.1)
+    assert scene.wake() == 1
+    assert scene.run.activities[5].attempt == 3
+
+
+def test_each_attempt_has_its_own_time_to_be_taken() -> None:
+    scene = with_activity(
+        start_to_close_timeout=60, schedule_to_start_timeout=5, retry_policy=policy(initial=30, attempts=2)
+    )
+    scene.advance(4)
+    fail(scene, take_activity(scene, 5))
+    scene.advance(30)
+    assert scene.wake() == 1  # given out again
+
+    scene.advance(4.9)
+    assert scene.wake() == 0
+    scene.advance(0.1)
+    assert scene.wake() == 1
+
+    ended = scene.history()[5].activity_task_timed_out_event_attributes
+    assert ended.failure.timeout_failure_info.timeout_type == failures.SCHEDULE_TO_START
+
+
+def test_a_timeout_is_not_retried_when_its_kind_is_named_as_final() -> None:
+    final = policy(never=("TemporalTimeout:StartToClose",))
+    scene = with_activity(start_to_close_timeout=1, heartbeat_timeout=5, retry_policy=final)
+    take_activity(scene, 5)
+    scene.advance(1)
+    scene.wake()
+
+    ended = scene.history()[6].activity_task_timed_out_event_attributes
+    assert ended.retry_state == failures.NON_RETRYABLE
+
+
+@pytest.mark.parametrize(("maximum", "delays"), [(5, [1, 5, 5]), (0, [1, 10, 100, 100])])
+def test_the_wait_grows_to_its_maximum_or_a_hundred_times_the_first(maximum: float, delays: list[float]) -> None:
+    growing = policy(initial=1, coefficient=10)
+    if maximum:
+        growing.maximum_interval.CopyFrom(seconds(maximum))
+    scene = with_activity(start_to_close_timeout=1000, retry_policy=growing)
+
+    for delay in delays:
+        fail(scene, take_activity(scene, 5))
+        assert scene.run.activities[5].attempt_scheduled_at == scene.now + delay * SECOND
+        scene.advance(delay)
+        scene.wake()
+
+
 # ---- cancellation
 def test_an_unstarted_activity_is_cancelled_at_once() -> None:
     scene = with_activity()

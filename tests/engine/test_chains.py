@@ -182,6 +182,30 @@ def test_a_cron_chain_carries_the_last_result_and_the_last_failure() -> None:
     assert {run.first_run_id for run in runs} == {runs[0].run_id}
 
 
+def test_a_cron_run_without_a_result_passes_on_the_one_before() -> None:
+    scene = given()
+    scene.start(cron_schedule="@every 10s")
+    for result in (["first"], []):
+        scene.advance(10)
+        scene.wake()
+        scene.complete(complete_workflow(*result))
+
+    assert started(scene).last_completion_result == payloads("first")
+
+
+def test_a_cron_chain_whose_time_is_over_ends() -> None:
+    scene = given()
+    scene.start(cron_schedule="@every 10s", workflow_execution_timeout=25)
+    scene.advance(10)
+    scene.wake()
+    scene.complete(complete_workflow())
+    scene.advance(15)
+    scene.wake()
+
+    assert scene.kinds()[-1] == "WorkflowExecutionTimedOut"
+    assert scene.last().workflow_execution_timed_out_event_attributes.new_execution_run_id == ""
+
+
 def test_a_cron_run_with_a_retry_policy_is_retried_first() -> None:
     scene = given()
     scene.start(cron_schedule="@every 10s", retry_policy=retrying(attempts=2))

@@ -110,6 +110,10 @@ def test_a_start_delivered_again_creates_nothing() -> None:
     (start,) = world.messages()
     world.deliver(start)
     world.deliver(start)
+    answers = world.messages()
+    assert [type(answer) for answer in answers] == [ChildStarted, ChildStarted]
+    for answer in answers:
+        world.deliver(answer)
     world.settle()
 
     assert len(child.execution.runs) == 1
@@ -166,6 +170,37 @@ def test_the_parent_hears_of_a_retried_child_only_at_the_last_run() -> None:
     assert ended.workflow_execution.run_id == child.run.run_id
     started = child.history()[0].workflow_execution_started_event_attributes
     assert started.parent_workflow_execution.workflow_id == "parent"
+
+
+def test_a_child_that_continues_as_new_is_still_its_parents_child() -> None:
+    world, parent, child = a_parent_with(start_child())
+    world.settle()
+    first = child.run
+    child.advance(2)  # or it would have to wait
+    child.complete(
+        command(CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION, "continue_as_new_workflow_execution")
+    )
+    world.settle()
+    assert parent.kinds()[6:] == ["WorkflowTaskScheduled"]
+
+    child.complete(complete_workflow("out"))
+    world.settle()
+
+    assert child.run is not first
+    ended = parent.last().child_workflow_execution_completed_event_attributes
+    assert (ended.result, ended.workflow_execution.run_id) == (payloads("out"), child.run.run_id)
+
+
+def test_a_start_that_is_told_twice_is_recorded_once() -> None:
+    world, parent, _ = a_parent_with(start_child())
+    (start,) = world.messages()
+    world.deliver(start)
+    (started,) = world.messages()
+
+    world.deliver(started)
+    world.deliver(started)
+
+    assert parent.kinds().count("ChildWorkflowExecutionStarted") == 1
 
 
 def test_what_happens_during_a_task_of_the_parent_is_numbered_after_it() -> None:
@@ -234,6 +269,23 @@ def test_a_workflow_of_that_id_with_another_parent_is_left_alone() -> None:
     world.deliver(closed)
 
     assert other.running
+
+
+def test_the_child_of_the_parents_next_run_does_not_end_with_the_one_before() -> None:
+    world, parent, child = a_parent_with(start_child())
+    world.settle()
+    parent.complete(complete_workflow())
+    (closed,) = world.messages()
+    assert isinstance(closed, ParentClosed)
+    child.decide(lambda turn: terminate(turn, "by somebody"))
+    world.messages()
+    parent.start()
+    parent.complete(start_child())
+    world.settle()
+
+    world.deliver(closed)
+
+    assert child.run.running
 
 
 def test_a_child_started_with_the_close_never_starts() -> None:

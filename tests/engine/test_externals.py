@@ -115,6 +115,21 @@ def test_a_workflow_about_to_close_takes_a_message_all_the_same() -> None:
     assert sender.kinds()[5] == "ExternalWorkflowExecutionSignaled"
 
 
+def test_a_result_that_is_told_twice_during_a_task_is_recorded_once() -> None:
+    world, sender, _ = two_workflows()
+    sender.complete(signal("target"), force_create_new_workflow_task=True)
+    (sent,) = world.messages()
+    world.deliver(sent)
+    (result,) = world.messages()
+    task = sender.poll()
+
+    world.deliver(result)
+    world.deliver(result)
+    sender.complete(started=task)
+
+    assert sender.kinds().count("ExternalWorkflowExecutionSignaled") == 1
+
+
 def test_the_result_is_nobodys_when_the_sender_closed() -> None:
     world, sender, target = two_workflows()
     sender.complete(signal("target"), force_create_new_workflow_task=True)

@@ -43,6 +43,16 @@ def test_a_repeated_signal_changes_nothing_also_after_the_close() -> None:
     assert scene.kinds()[-1] == "WorkflowExecutionCompleted"
 
 
+def test_a_signal_under_the_request_id_of_the_start_is_no_repetition() -> None:
+    scene = given()
+    scene.start(request_id="r")
+    scene.complete()
+
+    scene.decide(lambda turn: signal_workflow(turn, signal_name="go", request_id="r"))
+
+    assert scene.run.signal_count == 1
+
+
 def test_a_closed_workflow_takes_no_signal() -> None:
     scene = waiting()
     scene.decide(lambda turn: signal_workflow(turn, signal_name="go"))

@@ -125,6 +125,19 @@ def test_a_delayed_start_schedules_its_first_task_when_the_delay_is_over(fields:
     assert scene.kinds() == ["WorkflowExecutionStarted", "WorkflowTaskScheduled"]
 
 
+def test_the_time_of_a_run_begins_when_its_delay_is_over() -> None:
+    scene = given()
+    start(scene, workflow_start_delay=seconds(10), workflow_run_timeout=seconds(5))
+    scene.advance(14.9)
+    scene.wake()
+    assert scene.run.running
+
+    scene.advance(0.1)
+    scene.wake()
+
+    assert scene.kinds()[-1] == "WorkflowExecutionTimedOut"
+
+
 def test_an_eager_start_answers_with_the_first_task_and_keeps_it_from_the_queue() -> None:
     scene = given()
 

@@ -18,7 +18,7 @@ from perdure.engine.signals import signal_workflow
 from perdure.engine.speculative import SCHEDULE_TO_START
 from perdure.engine.state import Run
 from perdure.engine.tokens import WORKFLOW_TASK, decode_token
-from perdure.engine.turn import OfferWorkflowTask, UpdateProgress
+from perdure.engine.turn import OfferWorkflowTask, UpdateProgress, UpdatesMoved
 from perdure.engine.updates import ACCEPTED, ADMITTED, COMPLETED, admit, look_up, reapply_update
 from perdure.engine.workflow_tasks import reissue_workflow_task, schedule_workflow_task, virtual_events
 from perdure.errors import (
@@ -255,6 +255,17 @@ def test_an_update_that_the_worker_says_nothing_about_is_rejected_for_it() -> No
     assert why.application_failure_info.non_retryable
     assert why.source == "Server"
     assert why.message.startswith("Workflow Update is rejected because it wasn't processed by worker.")
+
+
+def test_an_update_that_rode_on_a_task_and_was_not_mentioned_is_rejected_too() -> None:
+    scene = idle()
+    signal(scene)
+    ask(scene)
+
+    scene.complete(marker("m"))
+
+    assert failure(told(scene)["u1"]).application_failure_info.type == "UnprocessedUpdate"
+    assert not scene.run.admitted
 
 
 def test_two_updates_share_a_task() -> None:
@@ -746,6 +757,26 @@ def test_a_bad_message_fails_the_task_and_the_updates_it_carried() -> None:
     assert type(error) is WorkflowNotReady
     assert error.message == "Unable to perform workflow execution update due to unexpected workflow task failure."
     assert [message.protocol_instance_id for message in messages(scene.poll())] == ["later"]
+
+
+def test_an_acceptance_before_a_bad_message_was_never_told() -> None:
+    scene, started, message = held()
+
+    bad(scene, started, accept(message), accept("nobody"))
+
+    [moved] = [effect for effect in scene.effects if isinstance(effect, UpdatesMoved)]
+    assert moved.progress["u1"].error is not None
+
+
+def test_an_update_is_completed_once() -> None:
+    scene, started, message = held()
+    scene.complete(started=started, messages=[accept(message), respond()])
+    signal(scene)
+
+    text = bad(scene, scene.poll(), respond(result="something else"))
+
+    assert text.endswith("received *update.Response message while in state Completed")
+    assert success(look(scene)) == "done"
 
 
 def test_each_bad_message_is_told_by_what_is_wrong_with_it() -> None:

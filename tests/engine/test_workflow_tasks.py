@@ -9,8 +9,13 @@ import pytest
 from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.api.history.v1 import History
 from temporalio.api.taskqueue.v1 import StickyExecutionAttributes
-from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest, RespondWorkflowTaskFailedRequest
+from temporalio.api.workflowservice.v1 import (
+    RespondActivityTaskCompletedRequest,
+    RespondWorkflowTaskCompletedRequest,
+    RespondWorkflowTaskFailedRequest,
+)
 
+from perdure.engine.activities import complete_activity
 from perdure.engine.completing import complete_workflow_task
 from perdure.engine.failing import fail_workflow_task
 from perdure.engine.limits import Limits
@@ -25,7 +30,18 @@ from perdure.engine.workflow_tasks import (
     sticky_unavailable,
 )
 from perdure.errors import InvalidArgument, NotFound, PerdureError, ResourceExhausted
-from tests.engine.given import Scene, cancel_timer, complete_workflow, given, kind, marker, seconds, start_timer
+from tests.engine.given import (
+    Scene,
+    cancel_timer,
+    complete_workflow,
+    given,
+    kind,
+    marker,
+    schedule_activity,
+    seconds,
+    start_timer,
+)
+from tests.engine.world import take_activity, token
 
 CAUSE = WorkflowTaskFailedCause
 STICKY = StickyExecutionAttributes(worker_task_queue={"name": "mine", "kind": 2}, schedule_to_start_timeout=seconds(5))
@@ -91,6 +107,26 @@ def test_what_comes_during_a_task_waits_for_its_end_and_brings_the_next_one() ->
     assert scene.kinds()[3:] == [
         "WorkflowTaskCompleted", "MarkerRecorded", "WorkflowExecutionSignaled", "WorkflowTaskScheduled"
     ]  # fmt: skip
+
+
+def test_what_came_during_a_task_keeps_its_order_but_ends_of_activities_come_last() -> None:
+    scene = started()
+    scene.complete(schedule_activity("a"))
+    activity = take_activity(scene, 5)
+    signal(scene, "zero")
+    task = scene.poll()
+    signal(scene, "one")
+    scene.decide(lambda turn: complete_activity(turn, token(activity), RespondActivityTaskCompletedRequest()))
+    signal(scene, "two")
+    signal(scene, "three")
+
+    scene.complete(started=task)
+
+    after = scene.history()[task.started_event_id + 1 :]
+    assert [event.workflow_execution_signaled_event_attributes.signal_name or kind(event) for event in after] == [
+        "one", "ActivityTaskStarted", "two", "three", "ActivityTaskCompleted", "WorkflowTaskScheduled"
+    ]  # fmt: skip
+    assert after[4].activity_task_completed_event_attributes.started_event_id == after[1].event_id
 
 
 def test_a_token_works_once() -> None:
@@ -336,6 +372,30 @@ def test_a_sticky_task_without_pollers_is_offered_to_the_normal_queue_at_once() 
     assert answer.first_event_id == 1
     assert scene.run.sticky_queue == ""
     assert scene.kinds()[-2:] == ["WorkflowTaskScheduled", "WorkflowTaskStarted"]
+
+
+def test_the_sticky_workers_late_poll_does_not_get_the_task_that_was_moved() -> None:
+    scene = sticky()
+    task = scene.run.workflow_task
+    assert task is not None
+    scene.decide(lambda turn: sticky_unavailable(turn, task.stamp))
+
+    with pytest.raises(Stale):
+        scene.decide(
+            lambda turn: start_workflow_task(
+                turn, task.scheduled_event_id, task.stamp, Poller(queue="mine", sticky=True)
+            )
+        )
+
+
+def test_a_worker_that_keeps_no_cache_gives_the_workflow_back_to_the_normal_queue() -> None:
+    scene = sticky()
+
+    scene.complete()
+    signal(scene)
+
+    assert scene.last().workflow_task_scheduled_event_attributes.task_queue.name == "orders"
+    assert scene.poll().first_event_id == 1
 
 
 def test_a_failure_on_a_sticky_queue_does_not_count() -> None:
