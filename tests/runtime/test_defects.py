@@ -31,6 +31,7 @@ async def test_a_decision_that_breaks_half_way_leaves_no_trace_and_harms_nobody(
 
     def breaks(turn: Any) -> None:
         signal_workflow(turn, signal_name="never")
+        turn.settle()  # its event has an ID already
         raise KeyError("a defect")
 
     world.store.hold()
@@ -41,9 +42,22 @@ async def test_a_decision_that_breaks_half_way_leaves_no_trace_and_harms_nobody(
     await world.settle()
 
     assert isinstance(broken.error, Internal)
-    assert shown.reply.history == before.history
+    assert shown.reply.history == before.history == (await world.ask(history())).history
     assert other.reply.run_id
     assert (await world.ask(history("other"))).history.events[0].event_id == 1
+
+
+async def test_an_answer_that_breaks_keeps_no_other_of_its_batch_from_leaving(world: World) -> None:
+    world.store.hold()
+    first = world.call(start_request("first"))
+    world.runtime.after_commit(lambda: {}["a defect"])
+    last = world.call(start_request("last"))
+    world.store.release()
+    await world.settle()
+
+    assert first.reply.run_id
+    assert last.reply.run_id
+    await world.start_workflow("later")
 
 
 async def test_a_run_without_a_stored_form_does_not_stop_the_commits_of_others(world: World) -> None:

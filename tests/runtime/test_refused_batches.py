@@ -6,11 +6,11 @@ import pytest
 import temporalio.api.operatorservice.v1 as ops
 import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.command.v1 import Command
-from temporalio.api.enums.v1 import CommandType
+from temporalio.api.enums.v1 import CommandType, EventType
 
 from perdure.errors import NotFound, Unavailable
 from perdure.storage.store import StoreFailed
-from tests.api.client import NAMESPACE, execution, start_request
+from tests.api.client import NAMESPACE, execution, start_request, start_timer
 from tests.support.runtime_world import World, running
 
 
@@ -128,6 +128,26 @@ async def test_whoever_waits_for_new_events_is_woken_when_their_batch_is_refused
         assert len(waiting.reply.history.events) == 1
 
 
+async def test_a_timer_whose_cancellation_could_not_be_written_fires(world: World) -> None:
+    await world.start_workflow()
+    await world.step(start_timer(seconds=30))
+    await world.ask(signal())
+    poll = world.poll()
+    await world.settle()
+    world.store.refusals = -1
+    done = world.complete(poll.reply, cancel_timer())
+    await world.settle()
+    assert isinstance(done.error, Unavailable)
+    world.store.refusals = 0
+
+    await world.pass_time(31)
+    await world.pass_time(5)  # whatever was to be tried again in a while has been
+
+    events = [event.event_type for event in await world.history()]
+    assert EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT in events
+    assert EventType.EVENT_TYPE_TIMER_FIRED in events
+
+
 async def test_a_parked_poll_and_a_waiting_task_meet_once_the_disk_has_space_again(world: World) -> None:
     await world.start_workflow()
     world.store.refusals = -1
@@ -230,4 +250,10 @@ def signal_external(workflow_id: str) -> Command:
     attributes = command.signal_external_workflow_execution_command_attributes
     attributes.execution.workflow_id = workflow_id
     attributes.signal_name = "s"
+    return command
+
+
+def cancel_timer(timer_id: str = "t") -> Command:
+    command = Command(command_type=CommandType.COMMAND_TYPE_CANCEL_TIMER)
+    command.cancel_timer_command_attributes.timer_id = timer_id
     return command

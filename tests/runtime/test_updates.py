@@ -80,6 +80,20 @@ async def test_a_caller_hears_of_an_acceptance_when_it_is_durable(world: World) 
     assert asked.reply.stage == ACCEPTED
 
 
+async def test_who_waits_for_the_outcome_is_not_content_with_an_acceptance(world: World) -> None:
+    await idle(world)
+    asked = world.call(update_request(stage=COMPLETED))
+    task = await take(world)
+    world.complete(task, messages=[accept(task.messages[0])], force_create_new_workflow_task=True)
+    await world.settle()
+    assert not asked.answered
+
+    world.complete(await take(world), messages=[respond(result="done")])
+    await world.settle()
+
+    assert (asked.reply.stage, asked.reply.HasField("outcome")) == (COMPLETED, True)
+
+
 async def test_a_refused_acceptance_is_decided_again_and_told_once(world: World) -> None:
     await idle(world)
     asked = world.call(update_request(stage=ACCEPTED))

@@ -13,6 +13,7 @@ from typing import Any
 
 import temporalio.api.workflowservice.v1 as ws
 from google.protobuf.message import Message
+from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.api.handlers import all_handlers
 from perdure.api.registry import Method, build_methods
@@ -24,8 +25,8 @@ from perdure.errors import PerdureError
 from perdure.log import Log
 from perdure.runtime.runtime import Runtime
 from perdure.storage.sqlite import SqliteStore
-from perdure.storage.store import Batch, Done, Refused, StoreFailed
-from tests.api.client import NAMESPACE, queue, start_request
+from perdure.storage.store import Batch, Done, Refused, StoreFailed, Unknown
+from tests.api.client import NAMESPACE, execution, queue, start_request
 
 
 class ManualClock:
@@ -98,7 +99,7 @@ class TestCall:
 
 
 class ObedientStore:
-    """The real store, but batches can be held back, refused or failed, and reads can fail."""
+    """The real store, but batches can be held back, refused or lost sight of, and reads can fail or wait."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
@@ -106,12 +107,18 @@ class ObedientStore:
         self.holding = False
         self.refusals = 0
         """How many of the next batches are refused; -1: all."""
+        self.unknown: list[bool] = []
+        """Of the next batches nobody hears what became of them; True: they landed."""
+        self._reads: list[tuple[Any, ...]] | None = None
         self.reads_fail: set[str] = set()
         """Names of reading methods that fail."""
         self.submitted = 0
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._store, name)
+        if name == "load_execution" and self._reads is not None:
+            reads = self._reads
+            return lambda *arguments: reads.append(arguments)
         if name not in self.reads_fail:
             return attribute
         failure = StoreFailed("disk I/O error")
@@ -136,6 +143,10 @@ class ObedientStore:
         if self.refusals:
             self.refusals -= 1
             loop.call_soon(done, Refused("disk full"))
+        elif self.unknown:
+            if self.unknown.pop(0):
+                self._store.submit(batch, lambda outcome: None)
+            loop.call_soon(done, Unknown("the connection was lost"))
         else:
             self._store.submit(batch, lambda outcome: loop.call_soon(done, outcome) and None)
 
@@ -148,6 +159,19 @@ class ObedientStore:
         held, self._held = self._held, []
         for batch, done in held:
             self._write(batch, done)
+
+    def release_one(self) -> None:
+        """Write the first of those that were taken; keep the others, and what comes."""
+        self._write(*self._held.pop(0))
+
+    def hold_loads(self) -> None:
+        """Executions that are not in memory are not loaded until `release_loads`."""
+        self._reads = []
+
+    def release_loads(self) -> None:
+        waiting, self._reads = self._reads, None
+        for arguments in waiting or ():
+            self._store.load_execution(*arguments)
 
 
 class World:
@@ -252,6 +276,19 @@ class World:
         if done.error is not None:
             raise done.error
         return poll.reply
+
+    def forget(self, workflow_id: str) -> None:
+        """Have an idle execution leave the cache."""
+        executions = self.runtime.executions
+        for loaded in executions.all():
+            if loaded.key[2] == workflow_id:
+                assert loaded.idle, f"{workflow_id} is busy"
+                executions.forget(loaded)
+                loaded.dead = True
+
+    async def history(self, workflow_id: str = "order-1") -> list[HistoryEvent]:
+        request = ws.GetWorkflowExecutionHistoryRequest(namespace=NAMESPACE, execution=execution(workflow_id))
+        return list((await self.ask_patiently(request)).history.events)
 
     # ---- time
     async def settle(self) -> None:

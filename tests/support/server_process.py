@@ -44,11 +44,10 @@ class ServerProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def output(self, last: int | None = 4000) -> str:
-        """The end of what the process printed; None: all of it."""
+    def output(self) -> str:
+        """The end of what the process printed."""
         self._output.seek(0)
-        printed = self._output.read().decode(errors="replace")
-        return printed if last is None else printed[-last:]
+        return self._output.read().decode(errors="replace")[-4000:]
 
     def stop(self, within: float = 20) -> None:
         """Ask the process to end, as Ctrl-C does, and wait until it has."""
