@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format check conformance interop docs bench soak clean
+.PHONY: help demo test lint format check conformance interop docs bench mutants soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ docs: $(READY) ## write docs/compatibility.md from the code
 
 bench: $(READY) ## the figures of benchmarks/README.md, as JSON (about six minutes)
 	$(BIN)/python -m benchmarks
+
+mutants: $(READY) ## deliberate faults, each of which must make a test fail; some of them: ONLY="barrier retry"
+	$(BIN)/python -m tools.mutants $(ONLY)
 
 soak: $(READY) ## the long tests
 	$(BIN)/python -m pytest -m soak --timeout 3600

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from perdure.engine.codec import decode, encode_core
+from perdure.engine.signals import signal_workflow
 from perdure.engine.times import SECOND
-from perdure.engine.waking import next_deadline, wake
+from perdure.engine.waking import TIMERS_AT_ONCE, next_deadline, wake
 from tests.engine.given import NOON, cancel_timer, given, schedule_activity, seconds, start_timer
 
 
@@ -42,6 +43,45 @@ def test_timers_due_together_are_told_in_one_task_in_order() -> None:
     fired = [event.timer_fired_event_attributes.timer_id for event in scene.history()[7:10]]
     assert fired == ["c", "b", "a"]
     assert not scene.decide(wake)
+
+
+def test_a_great_many_timers_fire_in_several_turns_and_one_task_follows_the_last() -> None:
+    many = 2 * TIMERS_AT_ONCE + 1
+    scene = given()
+    scene.start()
+    scene.complete(*(start_timer(str(number), 5) for number in range(many)))
+    scene.advance(5)
+
+    turns = [scene.decide(wake) for _ in range(4)]
+
+    assert turns == [True, True, True, False]
+    assert scene.kinds()[-many - 1 :] == [*["TimerFired"] * many, "WorkflowTaskScheduled"]
+
+
+def test_between_these_turns_the_run_is_due_also_when_it_is_loaded_again() -> None:
+    scene = given()
+    scene.start()
+    scene.complete(*(start_timer(str(number), 5) for number in range(TIMERS_AT_ONCE + 1)))
+    scene.advance(5)
+    scene.decide(wake)
+    assert scene.run.workflow_task is None
+
+    assert next_deadline(decode(encode_core(scene.run, 1 << 20), [])) == NOON + 5 * SECOND
+
+
+def test_too_many_timers_for_a_task_under_way_fail_it_once() -> None:
+    many = 4 * TIMERS_AT_ONCE
+    scene = given()
+    scene.start()
+    scene.complete(*(start_timer(str(number), 5) for number in range(many)))
+    scene.decide(lambda turn: signal_workflow(turn, signal_name="look"))
+    scene.poll()
+    scene.advance(5)
+
+    while scene.decide(wake):
+        pass
+
+    assert scene.kinds()[-many - 2 :] == ["WorkflowTaskFailed", *["TimerFired"] * many, "WorkflowTaskScheduled"]
 
 
 def test_what_is_due_at_the_end_of_the_runs_own_time_comes_to_pass_before_it() -> None:

@@ -14,10 +14,11 @@ import temporalio.api.workflowservice.v1 as ws
 from perdure.call import PENDING
 from perdure.clock import SECOND
 from perdure.engine import kinds, messages
+from perdure.engine.items import Fields
 from perdure.engine.kind import RecordKind
 from perdure.engine.record import Record, RecordTurn, create_record
-from perdure.engine.state import Fields
 from perdure.errors import NotFound
+from perdure.runtime.deletion import forget
 from perdure.runtime.inputs import Outcome
 from perdure.storage.sqlite import SqliteStore
 from tests.api.client import NAMESPACE
@@ -196,7 +197,7 @@ async def test_a_record_that_is_deleted_is_gone(world: World) -> None:
 
     def remove(shared: Any, record: Record) -> Outcome:
         key = (record.namespace_id, METRONOME, record.execution_id)
-        return Outcome(PENDING, committed=lambda: world.runtime.forget(key, record, answer, b"gone"))
+        return Outcome(PENDING, committed=lambda: forget(world.runtime, key, record, answer, b"gone"))
 
     await decide(world, remove)
     assert answer.reply == b"gone"

@@ -36,7 +36,7 @@ async def test_a_timer_written_while_the_next_window_is_read_is_not_missed(world
     poll = world.poll()
     await world.settle()
     window = WINDOW / 1e6
-    left = (wakes._horizon - world.runtime.time.now()) / 1e6
+    left = (wakes._read_to[0] - world.runtime.time.now()) / 1e6
     world.clock.seconds += left + 0.01  # the horizon has just passed, and the loop is a little late
     world.store.hold()
     world.complete(poll.reply, start_timer(seconds=int(window)))

@@ -44,10 +44,11 @@ class ServerProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def output(self) -> str:
-        """The end of what the process printed."""
+    def output(self, last: int | None = 4000) -> str:
+        """The end of what the process printed; None: all of it."""
         self._output.seek(0)
-        return self._output.read().decode(errors="replace")[-4000:]
+        printed = self._output.read().decode(errors="replace")
+        return printed if last is None else printed[-last:]
 
     def stop(self, within: float = 20) -> None:
         """Ask the process to end, as Ctrl-C does, and wait until it has."""

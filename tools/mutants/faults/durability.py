@@ -1,0 +1,172 @@
+"""From decision to disk: the barrier, refused batches, messages between executions."""
+
+from __future__ import annotations
+
+from tools.mutants.fault import Area, Edit
+
+AREA = Area(
+    "durability",
+    "tests/runtime/test_refused_batches.py",
+    "tests/runtime/test_barrier.py",
+    "tests/runtime/test_defects.py",
+    "tests/runtime/test_updates.py",
+)
+fault = AREA.fault
+
+fault(
+    "a reply leaves before the commit that makes it true",
+    "runtime/committer.py",
+    "        if batch_no <= self.durable_no:\n            follower.answer()",
+    "        if batch_no <= self._open.batch.number:\n            follower.answer()",
+)
+fault(
+    "a deduplicated reply leaves without a barrier",
+    "runtime/runtime.py",
+    "        self.committer.follow(item, loaded.batch_no)\n        if self._effects and",
+    "        self.committer.follow(item, loaded.batch_no if shared.touched else 0)\n        if self._effects and",
+)
+AREA.fault_in_several_places(
+    "buffered events are flushed at the commit instead of in their turn",
+    (
+        Edit(
+            "engine/turn.py",
+            "            if task is None or not task.started_event_id:\n                self.flush()\n            elif",
+            "            if",
+        ),
+        Edit(
+            "runtime/committer.py",
+            "        batch = sealed.batch\n        changes = run.changes\n",
+            "        if loaded.key[1] == WORKFLOW and run.buffered and run.workflow_task is None:\n"
+            "            from perdure.engine.turn import Shared, Turn\n\n"
+            "            Turn(Shared(loaded.execution, 0, None, self._limits, [], [], {}), run).flush()\n"
+            "        batch = sealed.batch\n        changes = run.changes\n",
+        ),
+    ),
+    "tests/engine/test_pausing.py",
+    "tests/engine/test_workflow_options.py",
+    "tests/engine/test_workflow_tasks.py",
+)
+fault(
+    "the outbox row of a delivered message is not deleted",
+    "runtime/mail.py",
+    "            committer.message_delivered(self.message_no)\n",
+    "",
+    "tests/runtime/test_mail.py",
+)
+fault(
+    "what a message brought about is answered before the deletion of its row is durable",
+    "runtime/mail.py",
+    "                committer.depend(loaded)  # what it brought about elsewhere stands and falls with that batch",
+    "                pass",
+    "tests/runtime/test_mail.py",
+)
+fault(
+    "messages that a stopped server left in the outbox are not delivered",
+    "runtime/mail.py",
+    "        self._message_no = message_no\n        self.on_way: set[int] = set()",
+    "        self._message_no = message_no\n        self.start = lambda: None\n        self.on_way: set[int] = set()",
+    "tests/runtime/test_mail.py",
+)
+fault(
+    "a message whose receiver must be loaded gets no row",
+    "runtime/mail.py",
+    "        if not message.SLOW and not runtime.committer.full and runtime.ready(item):",
+    "        if not message.SLOW and not runtime.committer.full:",
+    "tests/runtime/test_mail.py",
+)
+fault(
+    "a message is delivered although its sender's turn was refused",
+    "runtime/mail.py",
+    "        self._delivery.lost = True\n",
+    "",
+    "tests/runtime/test_refused_batches.py",
+)
+fault(
+    "the inputs of a refused batch are not decided again",
+    "runtime/inputs.py",
+    "        if self.attempts >= ATTEMPTS:\n            self.give_up(Unavailable(",
+    "        if self.attempts:\n            self.give_up(Unavailable(",
+)
+fault(
+    "the state of a refused batch stays in the cache",
+    "runtime/committer.py",
+    "            loaded.dead = True\n            self._executions.forget(loaded)\n        for lost in",
+    "            pass\n        for lost in",
+)
+fault(
+    "what gathered behind a refused batch is kept",
+    "runtime/committer.py",
+    "        for follower in sealed.followers + later.followers:\n            self._tell(follower.refused)",
+    "        for follower in sealed.followers:\n            self._tell(follower.refused)",
+)
+fault(
+    "a commit of unknown outcome is taken for lost",
+    "runtime/committer.py",
+    "            self._done(None if landed else Refused(",
+    "            self._done(Refused(",
+    "tests/runtime/test_unknown_commits.py",
+)
+fault(
+    "a commit of unknown outcome is taken for landed",
+    "runtime/committer.py",
+    "            self._done(None if landed else Refused(",
+    "            self._done(None if True else Refused(",
+    "tests/runtime/test_unknown_commits.py",
+)
+fault(
+    "a decision that failed half-way is written",
+    "runtime/runtime.py",
+    "        self.committer.abandon(loaded)\n",
+    "        self.committer.add_run(loaded, next(iter(loaded.execution.runs.values())))\n        self._poisoned = False\n",
+    "tests/runtime/test_defects.py",
+)
+fault(
+    "executions leave the cache with decisions that are not written",
+    "runtime/executions.py",
+    "            if loaded.batch_no <= durable_no and loaded.idle:",
+    "            if loaded.idle:",
+    "tests/runtime/test_barrier.py",
+    "tests/runtime/test_timers_and_cache.py",
+)
+fault(
+    "a history shows events that are not durable",
+    "runtime/histories.py",
+    "            last = min(last, tail.durable_event_id)\n",
+    "",
+    "tests/runtime/test_barrier.py",
+    "tests/api/test_history_waiting.py",
+)
+fault(
+    "a caller who waits for events is not woken",
+    "runtime/committer.py",
+    "                    watchers, tail.watchers = tail.watchers, []\n                    for wake in watchers:\n"
+    "                        self._tell(wake)\n        followers",
+    "                    tail.watchers = []\n        followers",
+    "tests/runtime/test_barrier.py",
+    "tests/api/test_history_waiting.py",
+)
+fault(
+    "a caller who waits for events is not woken when a batch is refused",
+    "runtime/committer.py",
+    "                watchers, tail.watchers = tail.watchers, []\n                for wake in watchers:\n"
+    "                    self._tell(wake)\n            if",
+    "                pass\n            if",
+    "tests/runtime/test_barrier.py",
+    "tests/runtime/test_refused_batches.py",
+    "tests/runtime/test_standalone.py",
+)
+fault(
+    "a caller who left is still waited for",
+    "runtime/updates.py",
+    "        if loaded is not None:\n            self._loaded = None\n            self.runtime.updates.leave(loaded, self)\n\n"
+    "    def _end",
+    "\n    def _end",
+    "tests/runtime/test_updates.py",
+)
+fault(
+    "the answers of a batch stop at the first that fails",
+    "runtime/committer.py",
+    '        except Exception as error:\n            self._log.error("an answer failed", exc_info=error)',
+    "        except ZeroDivisionError:\n            raise",
+    "tests/runtime/test_defects.py",
+)

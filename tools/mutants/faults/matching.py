@@ -1,0 +1,202 @@
+"""Tasks and pollers, in matching and in what the runtime makes of it."""
+
+from __future__ import annotations
+
+from tools.mutants.fault import Area
+
+AREA = Area(
+    "matching",
+    "tests/matching/test_queues.py",
+    "tests/runtime/test_tasks_meet_pollers.py",
+    "tests/matching/test_matching_machine.py",
+)
+fault = AREA.fault
+
+fault(
+    "a reserved poller whose task turned out stale is not released",
+    "runtime/dispatch.py",
+    "            self.over = True\n            self.runtime.dispatch.next_for(self.poller)\n\n    def answer",
+    "            self.over = True\n\n    def answer",
+)
+fault(
+    "a reserved poller is not released when the batch is refused",
+    "runtime/dispatch.py",
+    "        else:  # offered in the refused batch: what offered it is decided again\n"
+    "            self.runtime.dispatch.next_for(self.poller)",
+    "        else:  # offered in the refused batch: what offered it is decided again\n            pass",
+    "tests/runtime/test_refused_batches.py",
+    "tests/runtime/test_tasks_meet_pollers.py",
+)
+fault(
+    "a task for a poll that went away is lost until it times out",
+    "runtime/dispatch.py",
+    "        self._matching.cancel(poller, now)\n        self._matching.release(poller, now)\n        self._issue_again(item)",
+    "        self._matching.cancel(poller, now)\n        self._matching.release(poller, now)",
+)
+fault(
+    "a poll that went away stays in line",
+    "matching/queues.py",
+    "            del queue.line[poller]\n",
+    "",
+)
+fault(
+    "the token of an activity attempt that never reached its poll stays good",
+    "runtime/dispatch.py",
+    "                activities.reissue_activity_task(turn, token)\n",
+    "                pass\n",
+)
+fault(
+    "a task that ended while its answer was put together is sent",
+    "runtime/dispatch.py",
+    "            if task is None or task.started_event_id != started.started_event_id or task.stamp != started.stamp:",
+    "            if task is None and started.stamp < 0:",
+)
+fault(
+    "a task whose start has to wait is not written",
+    "runtime/dispatch.py",
+    "        if self.stored or not task.task_no:\n            return\n        self.stored = True",
+    "        if self.stored or task.task_no:\n            return\n        self.stored = True",
+)
+fault(
+    "a sticky task waits for a worker that is gone",
+    "runtime/dispatch.py",
+    "        if task.sticky and not self._matching.has_recent_poller(key, now, STICKY_ALIVE_SECONDS):",
+    "        if task.sticky and key is None:",
+)
+fault(
+    "a released poller goes to the end of the line",
+    "matching/queues.py",
+    "        return self._serve(self._open(poller.queue, now), poller, True, now)",
+    "        return self._serve(self._open(poller.queue, now), poller, False, now)",
+)
+fault(
+    "the poller that came last is served first",
+    "matching/queues.py",
+    "        poller, _ = queue.line.popitem(last=False)",
+    "        poller, _ = queue.line.popitem(last=True)",
+)
+fault(
+    "a task whose row is not deleted yet is given out again",
+    "matching/queues.py",
+    "        task = queue.backlog.pop()\n        if task is not None:\n            self._departed[task.task_no] = task\n",
+    "        task = queue.backlog.pop()\n        if task is not None:\n",
+)
+fault(
+    "a row that is read while its deletion is under way is dispatched",
+    "matching/backlog.py",
+    "            if task.task_no in self._departed:\n",
+    "            if task.task_no in ():\n",
+)
+fault(
+    "a commit during a read of rows is not remembered",
+    "matching/queues.py",
+    "            self._noted.append((added, deleted))  # the read may be of a moment before this commit\n            return",
+    "            pass",
+)
+fault(
+    "tasks of a refused batch do not wait again",
+    "matching/queues.py",
+    "            poller = self.put_back(task, now)\n            if poller",
+    "            poller = None\n            if poller",
+)
+fault(
+    "a new task overtakes rows that are not read yet",
+    "matching/queues.py",
+    "        if backlog.overflow and backlog.after[0] <= task.priority and task.query is None:\n            return None\n",
+    "",
+)
+fault(
+    "a task that is put back goes behind the others",
+    "matching/backlog.py",
+    "        elif lane[0].order > task.order:\n            lane.appendleft(task)",
+    "        elif lane[0].order > task.order:\n            lane.append(task)",
+)
+fault(
+    "what is pushed out of memory is skipped when it is read back",
+    "matching/backlog.py",
+    "            self.after = (task.priority, task.fairness_pass, task.task_no - 1)",
+    "            self.after = (task.priority, task.fairness_pass, task.task_no)",
+)
+fault(
+    "priorities are ignored",
+    "runtime/dispatch.py",
+    "            min(priority, 5) or 3,\n",
+    "            3,\n",
+    "tests/api/test_priorities.py",
+)
+fault(
+    "a query waits behind the backlog",
+    "matching/queues.py",
+    "        if queue.volatile:\n            return queue.volatile.popitem(last=False)[0]\n",
+    "        if queue.volatile and not queue.backlog.waiting:\n            return queue.volatile.popitem(last=False)[0]\n",
+)
+fault(
+    "a fairness key that was away has saved up its turns",
+    "matching/fairness.py",
+    "        if fairness_pass < self.at:\n            fairness_pass = self.at\n",
+    "",
+    "tests/matching/test_fairness.py",
+)
+fault(
+    "fairness weights are ignored",
+    "matching/fairness.py",
+    "(STRIDE if weight == 1.0 else int(STRIDE / weight_of(weight)))",
+    "STRIDE",
+    "tests/matching/test_fairness.py",
+)
+fault(
+    "after a restart a fairness key goes before what it has waiting",
+    "matching/fairness.py",
+    "        self.turn[fairness_key] = max(fairness_pass + 1, self.turn.get(fairness_key, 0))",
+    "        self.turn[fairness_key] = self.turn.get(fairness_key, 0)",
+    "tests/matching/test_fairness.py",
+)
+fault(
+    "a rate limit lets twice as much through",
+    "matching/pace.py",
+    "        self._interval = 1.0 / rate if rate > 0.0 else 0.0",
+    "        self._interval = 0.5 / rate if rate > 0.0 else 0.0",
+    "tests/matching/test_pace.py",
+)
+fault(
+    "a burst is one too large",
+    "matching/pace.py",
+    "        self._slack = (self._burst - 1) * self._interval",
+    "        self._slack = self._burst * self._interval",
+    "tests/matching/test_pace.py",
+)
+fault(
+    "a change of the rate is a new burst",
+    "matching/pace.py",
+    "            self._even = now + (self._burst - left) * self._interval",
+    "            self._even = now",
+    "tests/matching/test_pace.py",
+)
+fault(
+    "what a rate limit held back stays where it is",
+    "runtime/dispatch.py",
+    "        if self._matching.throttled:\n            self.heed_limits()\n\n    def write",
+    "\n    def write",
+    "tests/runtime/test_rates.py",
+    "tests/api/test_task_queue_config.py",
+)
+fault(
+    "a sticky queue is dead while it is polled",
+    "matching/queues.py",
+    "        if found.line:\n            return True\n",
+    "",
+)
+fault(
+    "a worker that stopped takes other workers' polls along",
+    "matching/queues.py",
+    "            if poller.worker_instance_key == worker_instance_key\n",
+    "",
+)
+fault(
+    "tasks of a stopped worker's sticky queue are forgotten",
+    "runtime/dispatch.py",
+    "            for task in unloaded.tasks:\n                self._leave_sticky(task)\n",
+    "",
+    "tests/runtime/test_tasks_meet_pollers.py",
+    "tests/api/test_workers.py",
+)

@@ -1,0 +1,129 @@
+"""A copy of the sources, in which faults are made and on which tests are run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.mutants.fault import ROOT, SOURCES, Fault
+
+TEST_SECONDS = 30
+"""For one test, on a machine that does other things too: a fault that makes it hang fails it by name."""
+RUN_SECONDS = 300
+"""For all tests of a fault. A run that takes longer says nothing."""
+
+_NOT_COPIED = shutil.ignore_patterns("__pycache__")
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+.*?)(?: - (.*))?$", re.MULTILINE)
+_PASSED, _TESTS_FAILED, _INTERRUPTED = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`killed` with the test that noticed (`by`); survived; or neither, and then `trouble` says why."""
+
+    killed: bool
+    by: str = ""
+    hung: bool = False
+    """By its time limit: the test did not end."""
+    trouble: str = ""
+
+
+class Workbench:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._sources = directory / "src" / "perdure"
+        shutil.copytree(SOURCES, self._sources, ignore=_NOT_COPIED)
+
+    def try_out(self, fault: Fault) -> Verdict:
+        with self._made(fault):
+            return self._verdict(fault)
+
+    def failures(self, tests: Sequence[str]) -> list[str]:
+        """What fails of `tests` on the sources as they are here."""
+        code, output = self._run(tests)
+        if code == _PASSED:
+            return []
+        return [name for name, _ in _FAILED.findall(output)] or [f"pytest says {code}: {output[-500:]}"]
+
+    def place_of_package(self) -> str:
+        """Where the tests find `perdure`."""
+        found = subprocess.run(
+            [sys.executable, "-c", "import perdure; print(perdure.__file__)"],
+            cwd=ROOT,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return found.stdout.strip()
+
+    @contextmanager
+    def _made(self, fault: Fault) -> Iterator[None]:
+        whole = {file: (self._sources / file).read_text() for file in fault.applied(self._sources)}
+        for file, text in fault.applied(self._sources).items():
+            self._write(file, text)
+        try:
+            yield
+        finally:
+            for file, text in whole.items():
+                self._write(file, text)
+
+    def _write(self, file: str, text: str) -> None:
+        path = self._sources / file
+        path.write_text(text)
+        # Compiled code is told from outdated one by second and size alone, which a small fault may not change.
+        for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+            compiled.unlink()
+
+    def _verdict(self, fault: Fault) -> Verdict:
+        try:
+            code, output = self._run([*fault.tests, "-x"])
+        except subprocess.TimeoutExpired:
+            return Verdict(False, trouble=f"no end after {RUN_SECONDS} s, and no test was named for it")
+        if code == _PASSED:
+            return Verdict(False)
+        failed = _FAILED.search(output)
+        if code not in (_TESTS_FAILED, _INTERRUPTED) or failed is None or "::" not in failed[1]:
+            return Verdict(False, trouble=f"its tests could not be run: {_last_line(output)}")
+        return Verdict(True, failed[1], hung="Timeout" in (failed[2] or ""))
+
+    def _run(self, tests: Sequence[str]) -> tuple[int, str]:
+        command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider"]
+        command += ["--timeout", str(TEST_SECONDS), *tests]
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(timeout=RUN_SECONDS)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        return process.returncode, output
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "PYTHONPATH": str(self._directory / "src"),
+            "HYPOTHESIS_STORAGE_DIRECTORY": str(self._directory / "hypothesis"),
+            "COLUMNS": "500",  # or the reason of a failure is cut off
+        }
+
+
+def _last_line(output: str) -> str:
+    lines = [line for line in output.splitlines() if line.strip()]
+    return lines[-1] if lines else "no output"
