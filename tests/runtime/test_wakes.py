@@ -24,15 +24,15 @@ class Bedside:
         self.wakes = Wakes(self, Clock(self), self._wake, self.held.append)  # type: ignore[arg-type] # all it needs
 
     # as the store
-    def due_runs(self, after: int, until: int, limit: int) -> list[DueRun]:
-        return sorted((row for row in self.rows if after < row.wake_at <= until), key=_wake_at)[:limit]
+    def due_runs(self, after: tuple[int, int], until: int, limit: int) -> list[DueRun]:
+        return sorted((row for row in self.rows if after < _order(row) and row.wake_at <= until), key=_order)[:limit]
 
     def _wake(self, key: Any, run_id: str) -> None:
         self.woken.append(run_id)
         self.rows = [row for row in self.rows if row.run_id != run_id]
 
     def stored(self, run_id: str, seconds: float) -> None:
-        self.rows.append(DueRun(self.at(seconds), "default", 0, run_id, run_id))
+        self.rows.append(DueRun(self.at(seconds), len(self.rows) + 1, "default", 0, run_id, run_id))
 
     def arm(self, run_id: str, seconds: float) -> None:
         self.wakes.arm(("default", 0, run_id), run_id, self.at(seconds) if seconds else 0)
@@ -64,8 +64,8 @@ def begun(*stored: tuple[str, float]) -> Bedside:
     return bedside
 
 
-def _wake_at(row: DueRun) -> int:
-    return row.wake_at
+def _order(row: DueRun) -> tuple[int, int]:
+    return row.wake_at, row.run_no
 
 
 async def test_runs_are_woken_in_the_order_in_which_they_are_due() -> None:

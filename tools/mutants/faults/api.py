@@ -47,8 +47,8 @@ fault(
 fault(
     "a caller who waits for the close is answered with another event",
     "api/history.py",
-    "            if run.running:\n                return self._wait_for(run)\n            self._runtime.read_history(run, last, last,",
-    "            self._runtime.read_history(run, last, last,",
+    "            if run.running:\n                return self._wait_for(run)\n            self._runtime.histories.read(run, last, last,",
+    "            self._runtime.histories.read(run, last, last,",
     "tests/api/test_history_waiting.py",
 )
 fault(

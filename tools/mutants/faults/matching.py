@@ -14,13 +14,13 @@ fault = AREA.fault
 
 fault(
     "a reserved poller whose task turned out stale is not released",
-    "runtime/dispatch.py",
+    "runtime/start_tasks.py",
     "            self.over = True\n            self.runtime.dispatch.next_for(self.poller)\n\n    def answer",
     "            self.over = True\n\n    def answer",
 )
 fault(
     "a reserved poller is not released when the batch is refused",
-    "runtime/dispatch.py",
+    "runtime/start_tasks.py",
     "        else:  # offered in the refused batch: what offered it is decided again\n"
     "            self.runtime.dispatch.next_for(self.poller)",
     "        else:  # offered in the refused batch: what offered it is decided again\n            pass",
@@ -53,7 +53,7 @@ fault(
 )
 fault(
     "a task whose start has to wait is not written",
-    "runtime/dispatch.py",
+    "runtime/start_tasks.py",
     "        if self.stored or not task.task_no:\n            return\n        self.stored = True",
     "        if self.stored or task.task_no:\n            return\n        self.stored = True",
 )
@@ -78,14 +78,14 @@ fault(
 fault(
     "a task whose row is not deleted yet is given out again",
     "matching/queues.py",
-    "        task = queue.backlog.pop()\n        if task is not None:\n            self._departed[task.task_no] = task\n",
-    "        task = queue.backlog.pop()\n        if task is not None:\n",
+    "        if task is not None:\n            self._departed[task.task_no] = task\n            if pace is not None:",
+    "        if task is not None:\n            if pace is not None:",
 )
 fault(
     "a row that is read while its deletion is under way is dispatched",
     "matching/backlog.py",
-    "            if task.task_no in self._departed:\n",
-    "            if task.task_no in ():\n",
+    "            if task.task_no in self._departed:\n                self._departed[task.task_no] = task  # known",
+    "            if task.task_no in ():\n                self._departed[task.task_no] = task  # known",
 )
 fault(
     "a commit during a read of rows is not remembered",

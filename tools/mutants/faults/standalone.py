@@ -40,8 +40,8 @@ fault(
 fault(
     "a request that joined an activity joins it again",
     "engine/standalone/starting.py",
-    "        if request.request_id in current.request_ids:\n            return Started(current.run_id, False)\n",
-    "",
+    "        if current.request_ids.get(request.request_id, (0, 0))[0] == _ATTACHED:\n",
+    "        if current.request_ids.get(request.request_id, (0, 0))[0] == -1:\n",
 )
 fault(
     "two open activities have one ID",

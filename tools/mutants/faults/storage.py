@@ -46,8 +46,8 @@ fault(
 fault(
     "wakes at the very end of a window are left out",
     "storage/sqlite/reads.sql",
-    " where wake_at > ? and wake_at <= ?\n",
-    " where wake_at > ? and wake_at < ?\n",
+    " where wake_at > ?1 and wake_at <= ?3\n",
+    " where wake_at > ?1 and wake_at < ?3\n",
 )
 fault(
     "a page of tasks begins with the last of the page before",

@@ -96,8 +96,8 @@ fault(
 fault(
     "of more wake-ups at one moment than a page holds, some are lost",
     "runtime/wakes.py",
-    "            horizon = due[-1].wake_at - 1 if full else until",
-    "            horizon = due[-1].wake_at if full else until",
+    "        self._read_to = (due[-1].wake_at, due[-1].run_no) if len(due) == PAGE else (until, NEVER)",
+    "        self._read_to = (due[-1].wake_at, NEVER) if len(due) == PAGE else (until, NEVER)",
     "tests/runtime/test_wakes.py",
     "tests/runtime/test_timers_and_cache.py",
 )
