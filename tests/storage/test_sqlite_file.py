@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -222,6 +223,24 @@ async def test_the_log_does_not_grow_for_ever_under_load(path: str, monkeypatch:
     assert set(results) == {None}
     # Some 15,000 pages were written. How many wait at a time depends on when the checkpointing thread gets a processor.
     assert Path(path + "-wal").stat().st_size < 4000 * 4120
+    await store.close()
+
+
+async def test_a_log_that_a_killed_server_left_is_carried_over_at_once(path: str, tmp_path: Path) -> None:
+    """A server that is killed again and again writes little each time; the log must not grow through all its lives."""
+    store = await opened(path)
+    assert set(await outcomes(store, *(batch(runs=[run(n, core=b"x" * 4000)]) for n in range(1, 100)))) == {None}
+    left = str(tmp_path / "left.db")
+    for suffix in ("", "-wal"):
+        shutil.copy(path + suffix, left + suffix)
+    await store.close()
+    assert Path(left).stat().st_size < 99 * 4096, "all is in the log"
+
+    store = await opened(left)
+
+    async with asyncio.timeout(10):
+        while Path(left).stat().st_size < 99 * 4096:
+            await asyncio.sleep(0.005)
     await store.close()
 
 

@@ -197,6 +197,8 @@ class Checkpointer:
         self._pages = 0
         self.log_is_long = False
         self._wanted = threading.Event()
+        # There may be a log that a killed server left. This one may be killed too before it has written enough.
+        self._wanted.set()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="perdure-checkpoints", daemon=True)
         self._thread.start()
