@@ -17,6 +17,7 @@ from temporalio.service import RetryConfig, RPCError
 
 from tests.crash.calls import Calls
 from tests.crash.checks import check_acknowledged, check_end, check_replay
+from tests.crash.examining import check_copy, check_file, copied
 from tests.crash.ledger import all_ran
 from tests.crash.load import Load
 from tests.crash.processes import Forked, quiet_runtime, serve, work
@@ -30,6 +31,8 @@ WORKERS = 2
 DEATH_WITHIN = 20.0
 """Seconds in which load must bring the server to the named point it dies at."""
 RESUMES_WITHIN = 0.8
+EXAMINED_EVERY = 5
+"""Deaths of the server after which its file is examined as it is."""
 END_WITHIN = 40.0
 """Seconds in which all that was begun must end once nothing is killed any more."""
 
@@ -111,6 +114,9 @@ class _Endurance:
         self._calls: Calls
         self._client: Client
         self._endured = Endured()
+        self._deaths = 0
+        self._actors: asyncio.TaskGroup
+        self._examinations: list[asyncio.Task[None]] = []
 
     async def run(self, kills: Iterable[Kill]) -> Endured:
         try:
@@ -130,6 +136,7 @@ class _Endurance:
             async with asyncio.TaskGroup() as hands:
                 by_hand = [hands.create_task(self._load.complete_by_hand(number)) for number in range(HANDS)]
                 async with asyncio.TaskGroup() as actors:
+                    self._actors = actors
                     acting = [actors.create_task(self._load.act()) for _ in range(ACTORS)]
                     for kill in kills:
                         await self._die(kill)
@@ -139,9 +146,13 @@ class _Endurance:
                     await self._restart(dev=True)
                     self._load.stop()
                     await self._all_end(acting)
+                    for examination in self._examinations:
+                        await examination
                 await self._check_end()
                 for hand in by_hand:
                     hand.cancel()
+            await self._kill()
+            await check_file(self._database)
         finally:
             await self._kill()
             for worker in self._workers:
@@ -182,6 +193,10 @@ class _Endurance:
         """Kill the server if it lives, have another serve the same file, and look whether all is there."""
         self._calls.serving.clear()
         await self._kill()
+        self._deaths += 1
+        if self._deaths % EXAMINED_EVERY == 0:
+            copy = await asyncio.to_thread(copied, self._database, self._deaths)
+            self._examinations.append(self._actors.create_task(check_copy(copy)))
         if dev:
             await self._launch_dev_server()
         else:
