@@ -96,6 +96,19 @@ class ResourceExhausted(PerdureError):
         self.scope = scope
 
 
+class SystemOverloaded(ResourceExhausted):
+    """There is no room for more at present."""
+
+    def __init__(self) -> None:
+        from perdure.enums import ResourceExhaustedCause, ResourceExhaustedScope
+
+        super().__init__(
+            "the server is overloaded, please retry",
+            int(ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_SYSTEM_OVERLOADED),
+            int(ResourceExhaustedScope.RESOURCE_EXHAUSTED_SCOPE_SYSTEM),
+        )
+
+
 class QueryFailed(PerdureError):
     """The worker answered the query with an error; `failure` is a serialised temporal.api.failure.v1.Failure."""
 

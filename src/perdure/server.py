@@ -18,7 +18,7 @@ from perdure.clock import Entropy, Monotonic, SkippingTime, SystemEntropy, Syste
 from perdure.config import Config, DynamicConfig, namespaces_with_default, normal_ip, search_attribute_type
 from perdure.log import Log
 from perdure.storage.store import StoreFailed
-from perdure.transport.gate import Gate
+from perdure.transport.gate import Capacity, Gate
 from perdure.transport.grpcio.server import GrpcServer, check_port_free
 from perdure.transport.interceptors import Interceptor, check_versions, cut_failures, intercepted
 from perdure.transport.versions import VersionCheck
@@ -115,7 +115,7 @@ class Server:
         self._monotonic = monotonic or SystemMonotonic()
         self._entropy = entropy or SystemEntropy()
         self._compose = compose or compose_server
-        self._gate = Gate()
+        self._gate = Gate(capacity_of(self.config.dynamic))
         self._transport: GrpcServer | None = None
         self.skipper: Skipper | None = None
         """What moves the time of a server with `time_skipping`, for those in the same process; made by `start`."""
@@ -243,6 +243,16 @@ _LIMITS: Mapping[str, str] = {
     "batch_jobs": "frontend.MaxConcurrentBatchOperationPerNamespace",
 }
 """Which of the engine's limits the reference's settings change."""
+
+
+def capacity_of(dynamic: DynamicConfig) -> Capacity:
+    """How much may be under way at a time. Raises ConfigError for what is no number."""
+    usual = Capacity()
+    return Capacity(
+        calls=dynamic.int("perdure.callsInFlight", usual.calls),
+        request_bytes=dynamic.int("perdure.requestBytesInFlight", usual.request_bytes),
+        polls=dynamic.int("frontend.namespaceCount", usual.polls),
+    )
 
 
 def limits_of(dynamic: DynamicConfig) -> Limits:

@@ -340,7 +340,7 @@ async def test_a_handler_sees_its_caller(serve: Any, connect: Any) -> None:
 
 async def test_two_thousand_polls_park_on_one_connection(serve: Any, connect: Any) -> None:
     parking = Parking()
-    channel = connect(await serve(parking))
+    channel = connect(await serve(parking, dynamic_config={"frontend.namespaceCount": 2000}))
     polls = [rpc(channel, "PollWorkflowTaskQueue")(b"") for _ in range(2000)]
     while len(parking.calls) < 2000:
         parking.parked.clear()

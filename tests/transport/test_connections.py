@@ -278,7 +278,7 @@ async def test_a_call_that_never_ends_is_cut_off_after_the_grace(connect: Any) -
 
 def test_before_readiness_the_gate_says_so() -> None:
     with pytest.raises(Unavailable, match=NOT_READY):
-        Gate().enter()
+        Gate().enter(0)
 
 
 async def test_who_waits_for_it_learns_that_the_store_failed(serve: Any) -> None:

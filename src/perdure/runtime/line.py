@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from perdure.enums import ResourceExhaustedCause, ResourceExhaustedScope
-from perdure.errors import ResourceExhausted
+from perdure.errors import SystemOverloaded
 from perdure.runtime.inputs import Entry
 
 MOST_WAITING: Final = 20_000
@@ -18,14 +17,6 @@ MOST_ANSWERS: Final = 5_000
 """Of workers, beyond that."""
 
 _ANSWERS: Final = ("Respond", "RecordActivityTaskHeartbeat")
-
-
-def overloaded() -> ResourceExhausted:
-    return ResourceExhausted(
-        "the server is overloaded, please retry",
-        int(ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_SYSTEM_OVERLOADED),
-        int(ResourceExhaustedScope.RESOURCE_EXHAUSTED_SCOPE_SYSTEM),
-    )
 
 
 class Line:
@@ -42,7 +33,7 @@ class Line:
         """The input has its turn later, or is told that there are too many."""
         answers = _is_answer(item)
         if len(self) >= MOST_WAITING + (MOST_ANSWERS if answers else 0):
-            item.give_up(overloaded())
+            item.give_up(SystemOverloaded())
             return
         (self._answers if answers else self._others).append(item)
         self.waits = True

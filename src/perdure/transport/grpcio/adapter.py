@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -20,6 +20,23 @@ from perdure.transport.grpcio.call import GrpcCall
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Of the decompressed message. Ours, not grpcio's, because SDKs recognise the reference's text only."""
+
+ENDS_WORK = ("Respond", "RecordActivityTaskHeartbeat")
+
+_ALWAYS: Callable[[Any], bool] = lambda request: True  # noqa: E731 - a row of the table below
+WAITS: Mapping[str, Callable[[Any], bool]] = {
+    "PollWorkflowTaskQueue": _ALWAYS,
+    "PollActivityTaskQueue": _ALWAYS,
+    "PollNexusTaskQueue": _ALWAYS,
+    "QueryWorkflow": _ALWAYS,
+    "UpdateWorkflowExecution": _ALWAYS,
+    "PollWorkflowExecutionUpdate": _ALWAYS,
+    "ExecuteMultiOperation": _ALWAYS,
+    "GetWorkflowExecutionHistory": lambda request: bool(request.wait_new_event),
+    "PollActivityExecution": _ALWAYS,
+    "DescribeActivityExecution": lambda request: bool(request.long_poll_token),
+}
+"""Calls that may wait for long, and whether a request of the kind does."""
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -47,19 +64,25 @@ def _behaviour(
     parse = method.request_class.FromString
     handler: Any = method.handler
     is_async = method.is_async
+    ahead = method.rpc.startswith(ENDS_WORK)
+    waits = WAITS.get(method.rpc)
 
     async def behave(raw: bytes, context: Any) -> bytes:
         call = GrpcCall(name, context, monotonic)
+        size = len(raw)
         entered = False
+        poll: tuple[str, str] | None = None
         try:
-            if len(raw) > MAX_REQUEST_BYTES:
-                raise MessageTooLarge(len(raw), MAX_REQUEST_BYTES)
-            gate.enter()
+            if size > MAX_REQUEST_BYTES:
+                raise MessageTooLarge(size, MAX_REQUEST_BYTES)
+            gate.enter(size, ahead)
             entered = True
             try:
-                request = parse(raw)
+                request: Any = parse(raw)
             except DecodeError as error:
                 return await _send(Status(Code.INTERNAL, f"grpc: error unmarshalling request: {error}"), context)
+            if waits is not None and waits(request):
+                poll = gate.begin_poll(name, request.namespace)
             reply: Any = handler(request, call)
             if is_async:
                 reply = await reply
@@ -75,8 +98,10 @@ def _behaviour(
             _log_failure(log, name, error)
             return await _send(status_of(error), context)
         finally:
+            if poll is not None:
+                gate.end_poll(poll)
             if entered:
-                gate.leave()
+                gate.leave(size)
 
     return behave
 
