@@ -19,7 +19,7 @@ from perdure.engine.messages import ScheduledClosed, ScheduledRefused, Scheduled
 from perdure.engine.record import Record, RecordTurn
 from perdure.engine.schedules.action import start_request
 from perdure.engine.schedules.overlap import sort_out
-from perdure.engine.schedules.spec import Spec, TooManyExclusions, compile_spec
+from perdure.engine.schedules.spec import ENOUGH_WORK, Spec, TooManyExclusions, compile_spec
 from perdure.engine.schedules.state import (
     ACTION,
     BACKFILL_LIMIT,
@@ -77,6 +77,7 @@ def take_due(turn: RecordTurn) -> int | None:
     state: ScheduleState = record.state
     spec, seed, now = spec_of(record), seed_of(record), turn.now
     times = starts = 0
+    enough = spec.work + ENOUGH_WORK
     while True:
         try:
             due = spec.next_due(state.processed_until, seed)
@@ -90,7 +91,7 @@ def take_due(turn: RecordTurn) -> int | None:
         if not may_act(record):
             state.processed_until = now  # what falls into a pause is not made up for
             continue
-        if times >= _TIMES or starts >= _STARTS:
+        if times >= _TIMES or starts >= _STARTS or (times and spec.work > enough):
             return due.actual
         times += 1
         state.processed_until = due.actual
@@ -122,10 +123,12 @@ def _take_backfills(turn: RecordTurn) -> None:
     record = turn.record
     state: ScheduleState = record.state
     room = min(_BACKFILL_STEP, BACKFILL_LIMIT - len(state.buffer))
-    while state.backfills and room > 0:
+    spec = spec_of(record)
+    enough = spec.work + ENOUGH_WORK
+    while state.backfills and room > 0 and spec.work <= enough:
         backfill = state.backfills[0]
         try:
-            nominal = spec_of(record).next_nominal(backfill[Backfill.NEXT])
+            nominal = spec.next_nominal(backfill[Backfill.NEXT])
         except TooManyExclusions as error:
             state.invalid_error = str(error)
             nominal = None

@@ -14,11 +14,28 @@ from perdure.engine.schedules.texts import COMMENT_BYTES, FIELDS, Field, parse_c
 from perdure.engine.schedules.zones import load_zone
 from perdure.engine.times import SECOND, duration_us
 
+SPEC_BYTES: Final = 256 * 1024
+MAX_PARTS: Final = 1000
+"""Calendars, cron strings, intervals and exclusions: all of them are asked for each time."""
+_PARTS: Final = (
+    "structured_calendar",
+    "exclude_structured_calendar",
+    "calendar",
+    "exclude_calendar",
+    "cron_string",
+    "interval",
+)
 _CONFLICT: Final = "conflicting timezone names"
 
 
 def canonical_spec(wanted: ScheduleSpec) -> ScheduleSpec:
     """A new specification that means the same, checked as a whole. Raises ValueError."""
+    size = wanted.ByteSize()
+    if size > SPEC_BYTES:
+        raise ValueError(f"specification has {size} bytes, the limit is {SPEC_BYTES}")
+    parts = sum(len(getattr(wanted, name)) for name in _PARTS)
+    if parts > MAX_PARTS:
+        raise ValueError(f"specification has {parts} calendars and intervals, the limit is {MAX_PARTS}")
     spec = ScheduleSpec()
     spec.CopyFrom(wanted)
     del spec.calendar[:]

@@ -18,7 +18,7 @@ from temporalio.api.workflowservice.v1 import DescribeScheduleResponse, ListSche
 
 from perdure.engine.record import Record
 from perdure.engine.schedules.acting import seed_of, spec_of
-from perdure.engine.schedules.spec import TooManyExclusions
+from perdure.engine.schedules.spec import ENOUGH_WORK, TooManyExclusions
 from perdure.engine.schedules.state import ACTION, PAUSED_ATTRIBUTE, Action, Running, ScheduleState
 from perdure.engine.times import set_duration, set_timestamp
 
@@ -99,9 +99,12 @@ def future_times(record: Record, now: int, count: int) -> list[int]:
     spec, seed = spec_of(record), seed_of(record)
     found: list[int] = []
     try:
+        enough = spec.work + ENOUGH_WORK
         due = spec.next_due(now, seed)
         while due is not None and len(found) < count:
             found.append(due.actual)
+            if spec.work > enough:
+                break
             due = spec.next_due(due.actual, seed)
     except TooManyExclusions:
         pass

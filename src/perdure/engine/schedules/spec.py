@@ -24,6 +24,10 @@ _END: Final = 4_133_980_800
 """Seconds: the first moment of the year after LAST_YEAR."""
 _EXCLUSIONS: Final = 10_000
 """So many candidates in a row may be excluded before a specification is called unusable."""
+MOST_WORK: Final = 100_000
+"""Calendars, intervals and exclusions that may be asked to find one time: some tenths of a second."""
+ENOUGH_WORK: Final = 200_000
+"""After which those who look for many times leave it at those they found, or go on later."""
 
 assert LAST_YEAR == 2100, "_END is its end"
 
@@ -44,7 +48,7 @@ class Due(NamedTuple):
 class Spec:
     """A canonical specification, ready to be asked. The zone must be one that loads (see `canonical`)."""
 
-    __slots__ = ("_calendars", "_exclusions", "_first", "_intervals", "_jitter", "_last", "_zone")
+    __slots__ = ("_calendars", "_exclusions", "_first", "_intervals", "_jitter", "_last", "_most", "_zone", "work")
 
     def __init__(self, spec: ScheduleSpec) -> None:
         self._zone: Zone = load_zone(spec.timezone_name, spec.timezone_data)
@@ -57,9 +61,13 @@ class Spec:
         self._first = -(-timestamp_us(spec.start_time) // SECOND) if spec.HasField("start_time") else None
         last = timestamp_us(spec.end_time) // SECOND if spec.HasField("end_time") else _END - 1
         self._last = min(last, _END - 1)
+        self.work = 0
+        """Calendars, intervals and exclusions asked so far."""
+        self._most = 0
 
     def next_due(self, after: int, seed: bytes) -> Due | None:
         """The first action time later than `after`; `seed` says whose jitter it is. Raises TooManyExclusions."""
+        self._most = self.work + MOST_WORK
         if self._jitter:
             begun = self._last_nominal(after)
             if begun is not None:
@@ -70,14 +78,18 @@ class Spec:
         return None if nominal is None else self._with_jitter(nominal, seed)
 
     def all_due(self, after: int, until: int, seed: bytes) -> Iterator[Due]:
-        """Action times in (after, until], in order."""
+        """Action times in (after, until], in order, as far as they are found with reasonable work."""
+        enough = self.work + ENOUGH_WORK
         due = self.next_due(after, seed)
         while due is not None and due.actual <= until:
             yield due
+            if self.work > enough:
+                return
             due = self.next_due(due.actual, seed)
 
     def next_nominal(self, least: int) -> int | None:
         """The first nominal time that is not before `least`. Raises TooManyExclusions."""
+        self._most = self.work + MOST_WORK
         found = self._next_nominal(-(-least // SECOND))
         return None if found is None else found * SECOND
 
@@ -88,7 +100,7 @@ class Spec:
         most = self._jitter // SECOND + 1
         back = 1
         while not self._any_within(now - back + 1, now):
-            if back == most:
+            if back == most or self.work > self._most:
                 return None
             back = min(2 * back, most)
         low, high = now - back + 1, now + 1  # the last one is not before `low`, and is before `high`
@@ -128,11 +140,14 @@ class Spec:
             least = self._excluded_until(found)
             if least == found:
                 return found
+            if self.work > self._most:
+                break
         raise TooManyExclusions
 
     def _candidate(self, least: int) -> int | None:
         """The same without exclusions."""
         best = self._last + 1
+        self.work += len(self._intervals) + len(self._calendars)
         for length, phase in self._intervals:
             best = min(best, least + (phase - least) % length)
         for calendar in self._calendars:
@@ -167,6 +182,7 @@ class Spec:
         if not self._exclusions:
             return at
         offset, end = self._zone.stretch(at)
+        self.work += len(self._exclusions)
         for calendar in self._exclusions:
             if calendar.matches(at + offset):
                 until = calendar.matched_until(at + offset) - offset

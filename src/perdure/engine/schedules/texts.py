@@ -63,6 +63,8 @@ _PIECE: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h|d)")
 _UNITS: Final = {
     "ns": 0.001, "us": 1, "µs": 1, "μs": 1, "ms": 1000, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY,
 }  # fmt: skip
+_LONGEST: Final = (1 << 63) // 1000
+"""Microseconds: Go's durations are nanoseconds in 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,10 @@ def parse_duration(text: str) -> int:
     pieces = _PIECE.findall(bare)
     if not pieces or "".join(number + unit for number, unit in pieces) != bare:
         raise ValueError(f'time: invalid duration "{text}"')
-    return sign * round(sum(float(number) * _UNITS[unit] for number, unit in pieces))
+    length = sum(float(number) * _UNITS[unit] for number, unit in pieces)
+    if length > _LONGEST:
+        raise ValueError(f'time: invalid duration "{text}"')
+    return sign * round(length)
 
 
 def parse_calendar(calendar: CalendarSpec) -> StructuredCalendarSpec:

@@ -47,6 +47,10 @@ class Zone:
         end = (period + 1) * _PERIOD
         return offset, end if end < _LAST else None
 
+    def read_all(self) -> None:
+        for period in range(_FIRST // _PERIOD, _LAST // _PERIOD):
+            self._periods[period] = self._read(period)
+
     def _read(self, period: int) -> list[tuple[int, int]]:
         begin = period * _PERIOD
         offset = self._offset(begin)
@@ -77,9 +81,11 @@ def load_zone(name: str, data: bytes) -> Zone:
     """By its IANA name (empty: UTC), or by the content of its TZif file, which wins. Raises ValueError."""
     if data:
         try:
-            return Zone(ZoneInfo.from_file(BytesIO(data), key=name or None))
-        except (ValueError, OSError, EOFError, KeyError, IndexError) as error:
+            zone = Zone(ZoneInfo.from_file(BytesIO(data), key=name or None))
+            zone.read_all()  # what is wrong in it would be found when it is asked
+        except Exception as error:  # the reader trusts its files: anything may come of one that is made up
             raise ValueError("malformed time zone information") from error
+        return zone
     if name in ("", "UTC"):
         return Zone(None)
     try:
