@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import temporalio.api.workflowservice.v1 as ws
+from google.protobuf.duration_pb2 import Duration
 
+from perdure.config import Config, DynamicConfig
 from perdure.engine.execution import ACTIVITY
 from tests.api.client import NAMESPACE, QUEUE, values
-from tests.support.runtime_world import TestCall, World
+from tests.support.runtime_world import TestCall, World, running
 
 
 def start_request(activity_id: str = "charge", **fields: Any) -> ws.StartActivityExecutionRequest:
@@ -166,3 +168,31 @@ async def test_hundreds_that_came_and_went_leave_nothing_in_the_runtimes_tables(
     assert all(not q.line and not len(q.backlog) for q in runtime.matching._queues.values())
     assert len(runtime.executions) < 100
     assert len(runtime.alarms._heap) < 200
+
+
+async def test_lists_show_the_queue_and_the_delay_that_an_operator_gave() -> None:
+    dynamic = DynamicConfig({"activity.operatorCommandsEnabled": True})
+    async with running(config=Config(dynamic=dynamic)) as world:
+
+        async def found(query: str) -> int:
+            request = ws.CountActivityExecutionsRequest(namespace=NAMESPACE, query=query)
+            return int((await world.ask(request)).count)
+
+        await world.ask(start_request(start_delay=Duration(seconds=60)))
+        options = ws.UpdateActivityExecutionOptionsRequest(namespace=NAMESPACE, activity_id="charge")
+        options.activity_options.task_queue.name = "elsewhere"
+        options.activity_options.start_delay.seconds = 3600
+        options.update_mask.paths.extend(["task_queue.name", "start_delay"])
+
+        await world.ask(options)
+
+        assert (await found(f"TaskQueue = '{QUEUE}'"), await found("TaskQueue = 'elsewhere'")) == (0, 1)
+        listed = (await world.ask(ws.ListActivityExecutionsRequest(namespace=NAMESPACE))).executions[0]
+        assert listed.execution_time.seconds == listed.schedule_time.seconds + 3600
+
+        await world.ask(
+            ws.ResetActivityExecutionRequest(namespace=NAMESPACE, activity_id="charge", restore_original_options=True)
+        )
+        assert await found(f"TaskQueue = '{QUEUE}'") == 1
+        listed = (await world.ask(ws.ListActivityExecutionsRequest(namespace=NAMESPACE))).executions[0]
+        assert listed.execution_time.seconds == listed.schedule_time.seconds + 60

@@ -429,6 +429,16 @@ async def test_changed_attributes_leave_place_and_status_alone(store: Store) -> 
     assert await store.count_executions(NAMESPACE, parse("CustomKeyword = 'new'", custom)) == [(None, 1)]
 
 
+async def test_a_row_can_move_to_another_queue(store: Store) -> None:
+    await written(store, visibility=[execution(1)])
+
+    moved = execution(1, change=VisibilityChange.QUEUE, task_queue="elsewhere", status=9, memo=b"new", values=None)
+    await written(store, visibility=[moved])
+
+    rows, _ = await store.list_executions(NAMESPACE, parse("TaskQueue = 'elsewhere'", {}), 9, b"")
+    assert rows == [execution(1, task_queue="elsewhere", status=9, memo=b"new")]
+
+
 async def test_values_that_did_not_change_are_kept(store: Store) -> None:
     values = [("CustomKeyword", 2, "x")]
     await written(store, visibility=[execution(1, values=values)])

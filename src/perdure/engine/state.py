@@ -33,6 +33,7 @@ class Changes:
         "first_event_id",
         "inherits",
         "items",
+        "queue",
         "request_ids",
         "started",
         "status",
@@ -51,6 +52,8 @@ class Changes:
         self.items: set[tuple[int, str]] = set()
         self.request_ids: list[tuple[str, int, int]] = []
         self.visibility = False
+        self.queue = False
+        """Its task queue moved (of a standalone activity: workflows keep theirs)."""
         self.status = False
         """Paused or unpaused: lists show another status, though the run is open."""
         self.started = False

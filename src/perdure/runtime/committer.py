@@ -447,6 +447,8 @@ class Committer:
         row = KINDS[execution.kind].row(run)
         if run.changes.started:
             change = VisibilityChange.STARTED
+        elif run.changes.queue:
+            change = VisibilityChange.QUEUE
         else:
             moved = run.changes.status or not run.running
             change = VisibilityChange.STATUS if moved else VisibilityChange.ATTRIBUTES

@@ -79,6 +79,8 @@ class VisibilityChange(Enum):
     """Status and close time, and all that ATTRIBUTES may change."""
     ATTRIBUTES = 3
     """Execution time, history figures, memo and search attributes."""
+    QUEUE = 4
+    """The task queue, and all that STATUS may change."""
 
 
 @dataclass(slots=True)

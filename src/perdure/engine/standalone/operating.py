@@ -101,6 +101,8 @@ def reset(
             _schedule(turn, attempt, jitter)
     if was_paused != attempt.paused:
         turn.paused()
+    if restore_original_options:
+        turn.show()  # lists show when it begins
 
 
 def update_options(

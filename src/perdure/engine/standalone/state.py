@@ -94,6 +94,9 @@ class ActivityTurn(RecordTurn):
         return self.state.stamp
 
     def put(self, attempt: Activity) -> None:
+        if attempt.queue != self.state.attempt.queue:
+            self.record.changes.queue = True
+            self.show()
         self.state.attempt = attempt
         self.moved()
 

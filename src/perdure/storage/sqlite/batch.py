@@ -194,16 +194,19 @@ def _visibility(writes: list[VisibilityWrite], then: Callable[[str, list[Row]], 
     started: list[Row] = []
     moved: list[Row] = []
     updated: list[Row] = []
+    requeued: list[Row] = []
     cleared: list[Row] = []
     values: list[Row] = []
     for write in writes:
         if write.change is VisibilityChange.STARTED:
             started.append(EXECUTION(write))
         else:
-            if write.change is VisibilityChange.STATUS:
-                moved.append(ATTRIBUTES(write) + STATUS(write))
-            else:
+            if write.change is VisibilityChange.ATTRIBUTES:
                 updated.append(ATTRIBUTES(write))
+            else:
+                moved.append(ATTRIBUTES(write) + STATUS(write))
+                if write.change is VisibilityChange.QUEUE:
+                    requeued.append((write.run_no, write.task_queue))
             if write.values is not None:
                 cleared.append((write.run_no,))
         if write.values:
@@ -211,6 +214,7 @@ def _visibility(writes: list[VisibilityWrite], then: Callable[[str, list[Row]], 
     then("insert_execution", started)
     then("move_execution", moved)
     then("update_execution", updated)
+    then("requeue_execution", requeued)
     then("clear_search_values", cleared)
     then("put_search_value", values)
 

@@ -62,6 +62,9 @@ update executions
        search_attributes = ?7
  where run_no = ?1;
 
+-- name: requeue_execution
+update executions set task_queue = ?2 where run_no = ?1;
+
 -- name: clear_search_values
 delete from search_values where run_no = ?;
 
