@@ -66,6 +66,8 @@ def check_values(subject: Subject, stored: set[tuple[str, Any]], types: Mapping[
             wanted.update((name, word) for word in tokens(str(value)) or ("",))
         else:
             wanted.add((name, value))
+    if stored == wanted:
+        return
     same = {name for name in types if not _retyped(subject.run.search_attributes.get(name), types[name])}
     known = {(name, value) for name, value in stored if name in same}
     wanted = {(name, value) for name, value in wanted if name in same}
