@@ -125,6 +125,11 @@ class SystemMonotonic:
         return time.monotonic()
 
 
+def thread_seconds() -> float:
+    """Processor time that the calling thread has taken."""
+    return time.thread_time()
+
+
 class SystemEntropy:
     """Random bytes are drawn from the system 256 IDs at a time: a call for each costs more than the ID."""
 

@@ -76,6 +76,8 @@ class Config:
     log_level: str = "warn"
     log_format: str = "text"
     drain_grace: float = 5.0
+    metrics_port: int | None = None
+    """Where `/metrics` is served; 0: any free port, None: nowhere."""
     server_version: str = SERVER_VERSION
 
 

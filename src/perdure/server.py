@@ -14,13 +14,24 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from perdure.api.registry import build_methods
-from perdure.clock import Entropy, Monotonic, SkippingTime, SystemEntropy, SystemMonotonic, Time, WallTime
+from perdure.clock import (
+    Entropy,
+    Monotonic,
+    SkippingTime,
+    SystemEntropy,
+    SystemMonotonic,
+    Time,
+    WallTime,
+    thread_seconds,
+)
 from perdure.config import Config, DynamicConfig, namespaces_with_default, normal_ip, search_attribute_type
 from perdure.log import Log
 from perdure.storage.store import StoreFailed
 from perdure.transport.gate import Capacity, Gate
-from perdure.transport.grpcio.server import GrpcServer, check_port_free
+from perdure.transport.gauges import Gauge
+from perdure.transport.grpcio.server import GrpcServer
 from perdure.transport.interceptors import Interceptor, check_versions, cut_failures, intercepted
+from perdure.transport.ports import check_port_free
 from perdure.transport.versions import VersionCheck
 
 if TYPE_CHECKING:
@@ -70,6 +81,8 @@ class Parts:
     runtime: Running
     handlers: Callable[[], Sequence[object]]
     skipper: Skipper | None = None
+    gauges: Sequence[Gauge] = ()
+    """What the runtime tells of itself in `/metrics`."""
 
 
 Compose = Callable[[Surroundings], Parts]
@@ -109,6 +122,8 @@ class Server:
             time_skipping=time_skipping,
         )
         self.port = 0
+        self.metrics_port = 0
+        """Where `/metrics` is, with `config.metrics_port`."""
         self.persistence_name = ""
         self._log = log or Log(self.config.log_level, self.config.log_format)
         self._time = time or (SkippingTime() if self.config.time_skipping else WallTime())
@@ -150,6 +165,8 @@ class Server:
             await transport.health.hold()
             stack.push_async_callback(self._drain, transport, parts.runtime)
             self.port = await transport.start(config.ip, config.port)
+            if config.metrics_port is not None:
+                await self._serve_metrics(config.metrics_port, parts.gauges, stack)
             self._gate.open()
             await transport.health.serve()
             self._running = stack.pop_all()
@@ -178,6 +195,24 @@ class Server:
         self._gate.drain()
         await runtime.drain()
         await transport.stop(self.config.drain_grace)
+
+    async def _serve_metrics(self, port: int, gauges: Sequence[Gauge], stack: AsyncExitStack) -> None:
+        from perdure.pulse import BOUNDS, Pulse
+        from perdure.transport.gauges import gate_gauges, process_gauges
+        from perdure.transport.metrics import Histogram, MetricsServer
+
+        pulse = Pulse(self._monotonic, thread_seconds)
+        pulse.start()
+        stack.callback(pulse.stop)
+        loop = "perdure_loop_lag"
+        histograms = (
+            Histogram(f"{loop}_seconds", "By how much the event loop is late.", BOUNDS, pulse.lag),
+            Histogram(f"{loop}_own_seconds", "As much of it as its own thread was running.", BOUNDS, pulse.own_lag),
+            Histogram("perdure_collector_pause_seconds", "Garbage collections.", BOUNDS, pulse.collections),
+        )
+        server = MetricsServer((*histograms, *gate_gauges(self._gate), *gauges, *process_gauges()))
+        stack.push_async_callback(server.stop)
+        self.metrics_port = await server.start(self.config.ip, port)
 
     def _interceptors(self) -> list[Interceptor]:
         if self.config.dynamic.bool("frontend.enableServerVersionCheck", True):
@@ -216,7 +251,12 @@ def compose_server(surroundings: Surroundings) -> Parts:
             handlers.append(TestServiceHandlers(runtime.skipper, runtime))
         return handlers
 
-    return Parts(store, runtime, handlers, runtime.skipper)
+    gauges = (
+        Gauge("perdure_executions_in_memory", "Executions in the cache.", lambda: len(runtime.executions)),
+        Gauge("perdure_cache_bytes", "About what they take.", lambda: runtime.executions.bytes),
+        Gauge("perdure_inputs_waiting", "Inputs that wait for a read or for room.", lambda: runtime.waiting_inputs),
+    )
+    return Parts(store, runtime, handlers, runtime.skipper, gauges)
 
 
 _LIMITS: Mapping[str, str] = {

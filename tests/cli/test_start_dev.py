@@ -126,7 +126,7 @@ def test_what_launchers_pass_is_accepted_without_a_word(arguments: list[str]) ->
 def test_flags_of_what_we_do_not_serve_get_a_line_each() -> None:
     flags = [
         "--ui-port=8233", "--ui-ip=localhost", "--ui-public-path=/x", "--ui-asset-path=/y", "--ui-codec-endpoint=http://z",
-        "--ui-disable-news-fetch", "--http-port=7243", "--metrics-port=9090", "--command-timeout=5s",
+        "--ui-disable-news-fetch", "--http-port=7243", "--command-timeout=5s",
     ]  # fmt: skip
     with started("server", "start-dev", "-p", "0", *flags) as (process, _, port):
         ask(port)

@@ -237,7 +237,7 @@ def test_threads_have_one_each_with_loops_of_their_own() -> None:
 
 
 def test_a_server_that_cannot_start_says_why(perdure_server: TimeSkippingServer) -> None:
-    from perdure.transport.grpcio.server import PortUnavailable
+    from perdure.transport.ports import PortUnavailable
 
     taken = int(perdure_server.address.rsplit(":", 1)[1])
     second = TimeSkippingServer(port=taken)

@@ -21,7 +21,7 @@ from perdure.errors import NotFound, Unavailable
 from perdure.server import Server
 from perdure.storage.store import StoreFailed
 from perdure.transport.gate import NOT_READY, Gate
-from perdure.transport.grpcio.server import PortUnavailable
+from perdure.transport.ports import PortUnavailable
 from tests.transport.conftest import rpc
 from tests.transport.fakes import Composition
 from tests.transport.test_calls import Parking, refused

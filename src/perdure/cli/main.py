@@ -46,7 +46,6 @@ _NOT_OFFERED = {
     "ui_codec_endpoint": "no UI is served",
     "ui_disable_news_fetch": "no UI is served",
     "http_port": "no HTTP API is served",
-    "metrics_port": "no metrics are served",
     "command_timeout": "the server runs until it is stopped",
 }
 """Flags of the reference's launchers that we take and cannot honour, and why."""
@@ -171,7 +170,11 @@ def server() -> None:
 @click.option("--ui-codec-endpoint", hidden=True)
 @click.option("--ui-disable-news-fetch", is_flag=True, hidden=True)
 @click.option("--http-port", hidden=True)
-@click.option("--metrics-port", hidden=True)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Port of /metrics, for Prometheus; 0 takes a free one.  [default: none]",
+)
 @global_options
 @click.pass_context
 def start_dev(
@@ -186,6 +189,7 @@ def start_dev(
     pragmas: tuple[str, ...],
     time_skipping: bool,
     log_config: bool,
+    metrics_port: int | None,
     **others: Any,
 ) -> None:
     """Start a development server and run it until Ctrl-C.
@@ -208,6 +212,7 @@ def start_dev(
         time_skipping=time_skipping,
         log_level=options.get("log_level", "warn"),
         log_format=options.get("log_format", "text"),
+        metrics_port=metrics_port,
     )
     for name, reason in _NOT_OFFERED.items():
         if others.get(name) or options.get(name):

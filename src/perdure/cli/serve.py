@@ -68,7 +68,7 @@ def describe(config: Config) -> str:
 async def _serve(config: Config, banner: bool, compose: Compose | None, with_parent: bool) -> int:
     from perdure.server import Server
     from perdure.storage.store import StoreFailed
-    from perdure.transport.grpcio.server import PortUnavailable
+    from perdure.transport.ports import PortUnavailable
 
     log = Log(config.log_level, config.log_format)
     stopped = _on_signals(asyncio.get_running_loop())

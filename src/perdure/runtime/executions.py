@@ -134,6 +134,11 @@ class Executions:
     def __len__(self) -> int:
         return len(self._loaded)
 
+    @property
+    def bytes(self) -> int:
+        """About what all of them take."""
+        return self._bytes
+
     def get(self, key: Key) -> Loaded:
         """The execution's place in the cache; nothing of it may be loaded yet."""
         loaded = self._loaded.pop(key, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from perdure.log import Log
 from perdure.transport.gate import Gate
 from perdure.transport.grpcio.adapter import refusing, unary
 from perdure.transport.grpcio.ancillary import Health, Reflection
+from perdure.transport.ports import PortUnavailable, check_port_free
 
 MAX_RECEIVED_BYTES = 128 * 1024 * 1024
 """grpcio's own limit, which only protects memory: requests over 4 MiB are refused by us, in words SDKs recognise."""
@@ -39,10 +39,6 @@ OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
     ("grpc.http2.max_ping_strikes", 0),
 )
-
-
-class PortUnavailable(Exception):
-    """The address cannot be bound; the text says which and why."""
 
 
 class GrpcServer:
@@ -83,20 +79,6 @@ class GrpcServer:
             return
         await self._gate.emptied(within=grace)
         await self._server.stop(FLUSH_SECONDS)
-
-
-def check_port_free(ip: str, port: int) -> None:
-    """Raises PortUnavailable, with the system's reason, when `port` cannot be bound now."""
-    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # Launchers leave the port they chose in TIME_WAIT, which must not count as busy.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((ip, port))
-            # Linux lets two sockets bind with SO_REUSEADDR while neither listens.
-            probe.listen(1)
-        except OSError as error:
-            raise PortUnavailable(f"listen tcp {ip}:{port}: bind: {(error.strerror or str(error)).lower()}") from error
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
