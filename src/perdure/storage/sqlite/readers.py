@@ -84,7 +84,8 @@ class Readers:
             try:
                 return question(connection, *arguments)
             finally:
-                connection.execute("rollback")
+                if connection.in_transaction:  # an I/O error has ended it already
+                    connection.execute("rollback")
         except apsw.InterruptError:
             if self._closed or asked.gone:
                 raise Unavailable("the server is shutting down") from None

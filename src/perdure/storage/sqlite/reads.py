@@ -49,7 +49,8 @@ def load_execution(
             request_ids: list[Any] = execute(SQL["request_ids"], run_no).fetchall()
             run = StoredRun(row[0], row[1], row[2], row[3], items, request_ids)
     finally:
-        execute("commit")
+        if connection.in_transaction:  # an I/O error has ended it already
+            execute("commit")
     return StoredExecution(None if current is None else CurrentWrite(*current), run)
 
 
