@@ -174,6 +174,11 @@ def is_defect(error: BaseException) -> bool:
     return isinstance(error, errors.Internal) or not isinstance(error, errors.PerdureError | StoreFailed)
 
 
+def is_failed_read(error: BaseException) -> bool:
+    """True for what only the disk or the database can cause: its operator must hear of it."""
+    return isinstance(error, StoreFailed)
+
+
 def fingerprint(error: BaseException) -> str:
     """Eight hex digits that the masked answer and the log line share."""
     return f"{zlib.crc32(f'{type(error).__name__}: {error}'.encode()):08x}"

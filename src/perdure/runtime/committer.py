@@ -20,7 +20,7 @@ from perdure.engine.execution import WORKFLOW, Execution
 from perdure.engine.kinds import KINDS
 from perdure.engine.limits import Limits
 from perdure.engine.state import Changes, Run
-from perdure.errors import Internal, PerdureError
+from perdure.errors import Internal, PerdureError, Unavailable
 from perdure.log import Log
 from perdure.runtime.executions import STARTED_EVENT, Executions, Key, Loaded, Tail
 from perdure.runtime.search_values import search_values
@@ -50,6 +50,8 @@ PAUSE_SECONDS = 0.005
 GLANCE_SECONDS = 0.002
 GATHER_RUNS = 64
 """A batch waits no longer than the pause, not when a glance saw nobody join, and not beyond so many runs."""
+WARN_SECONDS = 60.0
+"""How long the same trouble is not worth another line in the log."""
 MAX_RUNS = 1000
 MAX_BYTES = 4 * 1024 * 1024
 
@@ -171,7 +173,8 @@ class Committer:
         self._owed_meta: dict[str, bytes] = {}
         """Facts of refused batches: they hold all the same, and go with the next batch."""
         self.trouble = ""
-        """Why a batch was refused last."""
+        """Why nothing landed since; empty when the last batch did."""
+        self._warn_again = 0.0
 
     # ---- joining the open batch
     @property
@@ -271,6 +274,8 @@ class Committer:
             follower.answer()
         elif self._in_flight is not None and batch_no <= self._in_flight.batch.number:
             self._in_flight.followers.append(follower)
+        elif self._failed:
+            follower.give_up(Unavailable(self.trouble))
         else:
             self._open.followers.append(follower)
 
@@ -492,15 +497,15 @@ class Committer:
         self._in_flight = None
         if outcome is None:
             self.durable_no = sealed.batch.number
+            if self.trouble:
+                self._log.warning("commits land again", after=self.trouble)
+                self.trouble = ""
             if self._points is not None:
                 self._points("before_delivery")
             self._on_landed(sealed.added_tasks, sealed.deleted_tasks)
             self._release(sealed)
         elif isinstance(outcome, StoreFailed):
-            self._failed = True
-            self.trouble = str(outcome)
-            self._on_failed(outcome)
-            self._end_drains()
+            self._fail(sealed, outcome)
             return
         else:
             self._refuse(sealed, outcome.reason)
@@ -516,6 +521,18 @@ class Committer:
         self._executions.trim(self.durable_no)
         if self._on_idle is not None and self.idle:
             self._on_idle()
+
+    def _fail(self, sealed: _OpenBatch, failure: StoreFailed) -> None:
+        """Nothing will be durable any more. What was, can still be read, as long as the process lives."""
+        self._failed = True
+        self.trouble = str(failure)
+        self._on_failed(failure)
+        error = Unavailable(self.trouble)
+        for lost in (sealed, self._open):
+            followers, lost.followers = lost.followers, []
+            for follower in followers:
+                self._tell(lambda follower=follower: follower.give_up(error))  # type: ignore[misc] # bound at once
+        self._end_drains()
 
     def _found_out(self, landed: bool | StoreFailed) -> None:
         if isinstance(landed, StoreFailed):
@@ -557,8 +574,12 @@ class Committer:
     def _refuse(self, sealed: _OpenBatch, reason: str) -> None:
         """Forget all that was decided and not written, here and in what gathered since, then have it decided again."""
         later = self._open
+        now = self._monotonic.now()
+        if reason != self.trouble or now >= self._warn_again:
+            # A full disk refuses every batch for as long as it lasts, and the log may be on it.
+            self._warn_again = now + WARN_SECONDS
+            self._log.warning("commit refused", reason=reason, runs=len(sealed.runs) + len(later.runs))
         self.trouble = reason
-        self._log.warning("commit refused", reason=reason, runs=len(sealed.runs) + len(later.runs))
         self._open = _OpenBatch(later.batch.number)
         self._owed_meta.update({**sealed.batch.meta, **later.batch.meta})
         for loaded in sealed.loaded | later.loaded:

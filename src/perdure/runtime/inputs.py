@@ -116,7 +116,7 @@ class Entry:
     def refused(self) -> None:
         """The batch did not land: decide again, or give up."""
         if self.attempts >= ATTEMPTS:
-            self.give_up(Unavailable("the store refused the write, please retry"))
+            self.give_up(Unavailable(f"the store refused the write, please retry ({self.runtime.committer.trouble})"))
             return
         self.reply = self.error = self.committed = None
         self.loaded_events = {}

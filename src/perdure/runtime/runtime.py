@@ -357,6 +357,7 @@ class Runtime:
         def came(failure: StoreFailed | None) -> None:
             self.unblock(loaded)
             if failure is not None:
+                self.log.error("an execution cannot be read", execution_id=loaded.key[2], reason=str(failure))
                 waiting, loaded.inputs = loaded.inputs, deque()
                 for item in waiting:
                     item.give_up(Unavailable(str(failure)))

@@ -170,3 +170,24 @@ fault(
     "        except ZeroDivisionError:\n            raise",
     "tests/runtime/test_defects.py",
 )
+fault(
+    "a log that an unclean end left behind is believed as it is",
+    "storage/sqlite/store.py",
+    "    write_again(connection, vfs)\n",
+    "",
+    "tests/power/test_failed_syncs.py",
+)
+fault(
+    "commits are synced when the log is copied, not before they are answered",
+    "storage/sqlite/connection.py",
+    'pragma("synchronous", "full")',
+    'pragma("synchronous", "normal")',
+    "tests/power/test_power_loss.py",
+)
+fault(
+    "callers whose batch met a broken disk are left waiting",
+    "runtime/committer.py",
+    "        for lost in (sealed, self._open):\n            followers, lost.followers",
+    "        for lost in ():\n            followers, lost.followers",
+    "tests/power/test_disk_faults.py",
+)

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from perdure.api.call import PENDING
 from perdure.api.registry import Method
-from perdure.api.status import Code, Status, fingerprint, is_defect, status_of
+from perdure.api.status import Code, Status, fingerprint, is_defect, is_failed_read, status_of
 from perdure.clock import Monotonic
 from perdure.errors import MessageTooLarge
 from perdure.log import Log
@@ -121,5 +121,7 @@ async def _send(status: Status, context: Any) -> bytes:
 def _log_failure(log: Log, method: str, error: Exception) -> None:
     if is_defect(error):
         log.error("call failed by a defect", method=method, fingerprint=fingerprint(error), exc_info=error)
+    elif is_failed_read(error):
+        log.error("a read failed", method=method, reason=str(error))
     else:
         log.debug("call refused", method=method, error=type(error).__name__, message=str(error))
