@@ -77,6 +77,7 @@ class World:
     def decide(self, events: int, status: int = 1) -> None:
         self.run.next_event_id = events + 1
         self.run.status = status
+        self.run.running = status == 1
 
     def commit(self) -> None:
         self.durable = self.run.history_length

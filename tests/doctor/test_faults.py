@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgpack
 import pytest
+from msgspec import msgpack
 from temporalio.api.history.v1 import History
 
 from perdure.doctor import Finding, examine
@@ -157,7 +157,7 @@ CASES = [
     ("its pointer leads to the run before", two_open_runs, "chain", "chain"),
     ("its successor is of another chain", edit("chain", put("first_run_id", "another")), "chain", "chain"),
     ("its state names another run", edit("busy", put("run_id", "another")), "key", "busy"),
-    ("its things lie in rows and in its core", insert("items", "busy", "2, 't', ?", msgpack.packb(["t", 5, 1])), "items", "busy"),
+    ("its things lie in rows and in its core", insert("items", "busy", "2, 't', ?", msgpack.encode(["t", 5, 1])), "items", "busy"),
     # ---- waking and tasks
     ("nobody will wake it", of_run("runs", "delayed", "wake_at = null"), "wake", "delayed"),
     ("it is woken too late", of_run("runs", "busy", "wake_at = wake_at + 1"), "wake", "busy"),

@@ -6,11 +6,11 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-import msgpack
 import pytest
 import temporalio.api.workflowservice.v1 as ws
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from msgspec import msgpack
 
 from perdure.errors import Internal, PerdureError
 from perdure.runtime.pages import HistoryPage
@@ -30,7 +30,7 @@ TEXTS = (
     "1 2 3 4 5",
     "@every 1s",
 )
-BLOBS = (b"", b"\xff\xfe", b"null", b"[]", b"\x93\x01\x02\x03", msgpack.packb([1] * 10), b"x" * 300)
+BLOBS = (b"", b"\xff\xfe", b"null", b"[]", b"\x93\x01\x02\x03", msgpack.encode([1] * 10), b"x" * 300)
 FLOATS = (0.0, -1.0, float("nan"), float("inf"), 1e308)
 
 
@@ -244,13 +244,13 @@ async def test_forged_tokens_are_refused_in_the_references_words() -> None:
         namespace_id = world.runtime.namespaces.active(NAMESPACE).id
         forged = [
             b"garbage",
-            msgpack.packb(None),
-            msgpack.packb([]),
-            msgpack.packb([1, namespace_id, "order-1", "", 1]),
-            msgpack.packb([1, namespace_id, "order-1", "", 1, "2", 3, 1, 1, 1]),
-            msgpack.packb([1, 5, "order-1", "", 1, 2, 3, 1, 1, 1]),
-            msgpack.packb([True, namespace_id, "order-1", "", 1, 2, 3, 1, 1, 1]),
-            msgpack.packb({"a": 1}),
+            msgpack.encode(None),
+            msgpack.encode([]),
+            msgpack.encode([1, namespace_id, "order-1", "", 1]),
+            msgpack.encode([1, namespace_id, "order-1", "", 1, "2", 3, 1, 1, 1]),
+            msgpack.encode([1, 5, "order-1", "", 1, 2, 3, 1, 1, 1]),
+            msgpack.encode([True, namespace_id, "order-1", "", 1, 2, 3, 1, 1, 1]),
+            msgpack.encode({"a": 1}),
             b"\x93" * 400,
         ]
         for token in forged:
@@ -258,11 +258,11 @@ async def test_forged_tokens_are_refused_in_the_references_words() -> None:
             await world.settle()
             assert str(call.error) == "Error deserializing task token.", (token, call.error)
         for numbers in ((-1, -2, -3, -4, -5), ((1 << 64) - 1,) * 5, (2, 3, 1, 1, 1)):
-            token = msgpack.packb([1, namespace_id, "order-1", "", 1, *numbers])
+            token = msgpack.encode([1, namespace_id, "order-1", "", 1, *numbers])
             call = world.call(ws.RespondWorkflowTaskCompletedRequest(namespace=NAMESPACE, task_token=token))
             await world.settle()
             assert str(call.error) == "Workflow task not found."
-        elsewhere = msgpack.packb([1, "another", "order-1", "", 1, 2, 3, 1, 1, 1])
+        elsewhere = msgpack.encode([1, "another", "order-1", "", 1, 2, 3, 1, 1, 1])
         call = world.call(ws.RespondWorkflowTaskCompletedRequest(namespace=NAMESPACE, task_token=elsewhere))
         assert str(call.error) == "Operation requested with a token from a different namespace."
         await alive(world)

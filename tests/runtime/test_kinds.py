@@ -1,7 +1,6 @@
 """Executions that are no workflows live in the same runtime: stored, woken, listed, reached by messages, one turn an
 input."""
 
-# ruff: noqa: RUF012 - records are their slots, with defaults that nobody writes to
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -28,17 +27,14 @@ METRONOME = 90
 
 
 class Beats(Fields):
-    every: int
-    due: int
-    beats: int
-    __slots__ = ("every", "due", "beats")  # noqa: RUF023 - in stored order
+    every: int = 0
+    due: int = 0
+    beats: int = 0
 
 
 class Nudge(messages.Message):
     KIND = 190
     TO = METRONOME
-    __slots__ = ("to_namespace_id", "to_run_id", "to_workflow_id")
-    DEFAULTS = {"to_run_id": ""}
 
 
 class Metronome(RecordKind):

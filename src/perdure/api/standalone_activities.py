@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-import msgpack
+from msgspec import msgpack
 from temporalio.api.activity.v1 import ActivityExecutionListInfo
 from temporalio.api.workflowservice.v1 import (
     CountActivityExecutionsRequest,
@@ -232,7 +232,7 @@ class StandaloneActivityHandlers:
 
 # ---- tokens of describe's long polls: msgpack [run ID, transitions seen]
 def _encode_token(record: Record) -> bytes:
-    token: bytes = msgpack.packb([record.run_id, record.state.transitions])
+    token: bytes = msgpack.encode([record.run_id, record.state.transitions])
     return token
 
 
@@ -240,8 +240,8 @@ def _decode_token(request: DescribeActivityExecutionRequest) -> tuple[str, int]:
     if not request.run_id:
         raise InvalidArgument("run id is required when long poll token is provided")
     try:
-        run_id, transitions = msgpack.unpackb(request.long_poll_token)
-    except Exception as error:  # msgpack raises a dozen kinds for garbage
+        run_id, transitions = msgpack.decode(request.long_poll_token)
+    except Exception as error:  # garbage, in one way or the other
         raise InvalidArgument("invalid long poll token") from error
     if type(run_id) is not str or type(transitions) is not int:
         raise InvalidArgument("invalid long poll token")

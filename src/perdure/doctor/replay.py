@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from msgspec.structs import astuple
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflow.v1 import ResetPoints
 
@@ -183,7 +184,7 @@ def _core(item: Any) -> Any:
         return item.workflow_id, item.namespace_id, item.run_id, item.started_event_id, item.parent_close_policy
     if isinstance(item, External):
         return item.workflow_id, item.namespace_id, item.run_id, item.control
-    return item.pack()
+    return astuple(item)
 
 
 def _maybe(item: Any) -> Any:

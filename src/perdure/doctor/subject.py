@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgpack
 from google.protobuf.message import DecodeError
+from msgspec import MsgspecError
 
 from perdure.doctor.findings import BACKUP, Finding
 from perdure.engine.execution import WORKFLOW
@@ -22,7 +22,8 @@ UNREADABLE = (
     LookupError,
     AttributeError,
     AssertionError,
-    msgpack.UnpackException,
+    MsgspecError,
+    RecursionError,
     DecodeError,
 )
 """What comes of decoding bytes that nobody wrote like that."""

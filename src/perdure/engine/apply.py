@@ -113,6 +113,7 @@ def _started(run: Run, event: HistoryEvent) -> None:
 def _closes(status: int, attributes: str, successor: bool) -> Callable[[Run, HistoryEvent], None]:
     def closed(run: Run, event: HistoryEvent) -> None:
         run.status = status
+        run.running = False
         run.closed_at = timestamp_us(event.event_time)
         if successor:
             run.successor_run_id = getattr(event, attributes).new_execution_run_id

@@ -1,25 +1,23 @@
 """The stored form of a run: a core, and items that live inside it while all are small, else in rows of their own.
 
-Core: msgpack `[format, [core fields in the order of state.CORE_FIELDS], parent, workflow task, items or None, extra]`.
+Core: msgpack `[format, [fields of state.RunCore], parent, workflow task, items or None, extra]`.
 Fields are only ever appended, so a newer release reads older blobs with defaults, and an older one keeps what it does
-not know in `extra`. Item rows: msgpack lists of the item's slots.
+not know in `extra`. Item rows: the item as a msgpack list.
 """
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import Any, Final
 
-import msgpack
+from msgspec import msgpack
+from msgspec.structs import astuple
 
 from perdure.engine.items import Activity, Child, External, Parent, Timer, Update, WorkflowTask
-from perdure.engine.state import _DEFAULTS, ACTIVITY, BUFFERED, CANCEL, CHILD, CORE_FIELDS, SIGNAL, TIMER, UPDATE, Run
+from perdure.engine.state import ACTIVITY, BUFFERED, CANCEL, CHILD, CORE_FIELDS, OPEN, SIGNAL, TIMER, UPDATE, Run
 
 FORMAT: Final = 1
 _KNOWN: Final = len(CORE_FIELDS)
-_CORE: Final = attrgetter(*CORE_FIELDS)
-_pack: Final = msgpack.Packer().pack
-"""One packer for all: making one costs more than packing a core."""
+_pack: Final = msgpack.Encoder().encode
 
 
 def encode_core(run: Run, items_in_core: int) -> bytes:
@@ -31,22 +29,13 @@ def encode_core(run: Run, items_in_core: int) -> bytes:
         if items is not None and len(items) > items_in_core:
             run.spilled = True
             items = None
-    values = _CORE(run)
+    values = astuple(run)[:_KNOWN]
     if run.extra:
         values += tuple(run.extra)
-    parent = run.parent
     task = run.workflow_task
-    blob: bytes = _pack(
-        (
-            FORMAT,
-            values,
-            None if parent is None else parent.pack(),
-            None if task is None or task.speculative else task.pack(),
-            items,
-            run.spilled,
-        )
-    )
-    return blob
+    if task is not None and task.speculative:
+        task = None
+    return _pack((FORMAT, values, run.parent, task, items, run.spilled))
 
 
 def _pack_items(run: Run) -> bytes | None:
@@ -54,17 +43,16 @@ def _pack_items(run: Run) -> bytes | None:
     if not (run.activities or run.timers or run.children or run.signals or run.cancels or run.buffered or updates):
         return None
     items: tuple[Any, ...] = (
-        [a.pack() for a in run.activities.values()],
-        [t.pack() for t in run.timers.values()],
-        [c.pack() for c in run.children.values()],
-        [s.pack() for s in run.signals.values()],
-        [c.pack() for c in run.cancels.values()],
+        list(run.activities.values()),
+        list(run.timers.values()),
+        list(run.children.values()),
+        list(run.signals.values()),
+        list(run.cancels.values()),
         run.buffered,
     )
     if updates:
-        items += ([u.pack() for u in updates.values()],)
-    packed: bytes = _pack(items)
-    return packed
+        items += (list(updates.values()),)
+    return _pack(items)
 
 
 def item_value(run: Run, sort: int, key: str) -> bytes | None:
@@ -84,7 +72,7 @@ def item_value(run: Run, sort: int, key: str) -> bytes | None:
         item = run.updates.get(key)
     else:
         return _pack(run.buffered) if run.buffered else None
-    return None if item is None else _pack(item.pack())
+    return None if item is None else _pack(item)
 
 
 def all_items(run: Run) -> list[tuple[int, str]]:
@@ -102,22 +90,20 @@ def all_items(run: Run) -> list[tuple[int, str]]:
 
 def decode(core: bytes, items: list[tuple[int, str, bytes]]) -> Run:
     """The run as it was encoded, its deadlines armed. Raises ValueError for a format of a newer release."""
-    fields = msgpack.unpackb(core, strict_map_key=False)
+    fields = msgpack.decode(core)
     if fields[0] != FORMAT:
         raise ValueError(
             f"run state has format {fields[0]}, this release reads {FORMAT}: it was written by a newer release"
         )
     _, values, parent, task, inside, spilled = fields[:6]
-    run = Run()
-    count = len(values)
-    for index, name in enumerate(CORE_FIELDS):
-        setattr(run, name, values[index] if index < count else _DEFAULTS.get(name, 0))
+    run = Run(*values[:_KNOWN])
+    run.running = run.status in OPEN
     run.extra = values[_KNOWN:]
     run.parent = None if parent is None else Parent.unpack(parent)
     run.workflow_task = None if task is None else WorkflowTask.unpack(task)
     run.spilled = spilled
     if inside is not None:
-        activities, timers, children, signals, cancels, buffered, *later = msgpack.unpackb(inside)
+        activities, timers, children, signals, cancels, buffered, *later = msgpack.decode(inside)
         for packed in activities:
             _add_activity(run, packed)
         for packed in timers:
@@ -132,7 +118,7 @@ def decode(core: bytes, items: list[tuple[int, str, bytes]]) -> Run:
         for packed in later[0] if later else ():
             _add_update(run, packed)
     for sort, _, value in items:
-        packed = msgpack.unpackb(value)
+        packed = msgpack.decode(value)
         if sort == ACTIVITY:
             _add_activity(run, packed)
         elif sort == TIMER:

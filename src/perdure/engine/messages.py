@@ -5,12 +5,13 @@ exactly once and in order per sender and receiver. `encode`/`decode` give the st
 kept out of the way, unknown kinds are an error (a newer release wrote them).
 """
 
-# ruff: noqa: RUF012 - records are their slots in stored order, with defaults that nobody writes to
+# ruff: noqa: RUF012 - msgspec gives each record its own copy of a default
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import msgpack
+from msgspec import msgpack
+from msgspec.structs import astuple
 
 from perdure.engine.execution import BATCH, SCHEDULE, WORKFLOW
 from perdure.engine.items import Fields
@@ -25,26 +26,10 @@ class Message(Fields):
     SLOW: ClassVar[bool] = False
     """Its receiver may have to read a lot before it decides: it gets a row in the outbox at once, as the sender's turn
     does not wait for it."""
-    __slots__ = ()
 
-    to_namespace_id: str
-    to_workflow_id: str
-    to_run_id: str
-
-
-_TO = ("to_namespace_id", "to_workflow_id", "to_run_id")
-_EMPTY: dict[str, Any] = {
-    "to_namespace_id": "",
-    "to_workflow_id": "",
-    "to_run_id": "",
-    "from_namespace": "",
-    "from_namespace_id": "",
-    "from_workflow_id": "",
-    "from_run_id": "",
-    "child_run_id": "",
-    "child_workflow_id": "",
-    "result": b"",
-}
+    to_namespace_id: str = ""
+    to_workflow_id: str = ""
+    to_run_id: str = ""
 
 
 class StartChild(Message):
@@ -54,36 +39,17 @@ class StartChild(Message):
     """
 
     KIND = 1
-    from_namespace: str
-    from_namespace_id: str
-    from_workflow_id: str
-    from_run_id: str
-    initiated: bytes
-    root_workflow_id: str
-    root_run_id: str
-    parent_priority: bytes
-    ancestors: list[str]
+
+    from_namespace: str = ""
+    from_namespace_id: str = ""
+    from_workflow_id: str = ""
+    from_run_id: str = ""
+    initiated: bytes = b""
+    root_workflow_id: str = ""
+    root_run_id: str = ""
+    parent_priority: bytes = b""
+    ancestors: list[str] = []
     """Runs that the parent was reset from, oldest first."""
-    __slots__ = (
-        *_TO,
-        "from_namespace",
-        "from_namespace_id",
-        "from_workflow_id",
-        "from_run_id",
-        "initiated",
-        "root_workflow_id",
-        "root_run_id",
-        "parent_priority",
-        "ancestors",
-    )
-    DEFAULTS = {
-        **_EMPTY,
-        "initiated": b"",
-        "root_workflow_id": "",
-        "root_run_id": "",
-        "parent_priority": b"",
-        "ancestors": (),
-    }
 
 
 class ChildStarted(Message):
@@ -91,13 +57,12 @@ class ChildStarted(Message):
     Header of the initiated event."""
 
     KIND = 2
-    initiated_event_id: int
-    child_workflow_id: str
-    child_run_id: str
-    header: bytes
-    child_namespace_id: str
-    __slots__ = (*_TO, "initiated_event_id", "child_workflow_id", "child_run_id", "header", "child_namespace_id")
-    DEFAULTS = {**_EMPTY, "header": b"", "child_namespace_id": ""}
+
+    initiated_event_id: int = 0
+    child_workflow_id: str = ""
+    child_run_id: str = ""
+    header: bytes = b""
+    child_namespace_id: str = ""
 
 
 class ChildStartFailed(Message):
@@ -105,11 +70,10 @@ class ChildStartFailed(Message):
     echoed from the initiated event."""
 
     KIND = 3
-    initiated_event_id: int
-    cause: int
-    control: str
-    __slots__ = (*_TO, "initiated_event_id", "cause", "control")
-    DEFAULTS = {**_EMPTY, "control": ""}
+
+    initiated_event_id: int = 0
+    cause: int = 0
+    control: str = ""
 
 
 class ParentReady(Message):
@@ -117,20 +81,17 @@ class ParentReady(Message):
     task."""
 
     KIND = 4
-    __slots__ = (*_TO,)
-    DEFAULTS = _EMPTY
 
 
 class ChildClosed(Message):
     """Child to parent. `close_event` is the serialised close HistoryEvent of the child's last run."""
 
     KIND = 5
-    initiated_event_id: int
-    child_workflow_id: str
-    child_run_id: str
-    close_event: bytes
-    __slots__ = (*_TO, "initiated_event_id", "child_workflow_id", "child_run_id", "close_event")
-    DEFAULTS = {**_EMPTY, "close_event": b""}
+
+    initiated_event_id: int = 0
+    child_workflow_id: str = ""
+    child_run_id: str = ""
+    close_event: bytes = b""
 
 
 class SignalExternal(Message):
@@ -138,36 +99,26 @@ class SignalExternal(Message):
     retries."""
 
     KIND = 6
-    from_namespace: str
-    from_namespace_id: str
-    from_workflow_id: str
-    from_run_id: str
-    initiated: bytes
-    request_id: str
-    __slots__ = (
-        *_TO,
-        "from_namespace",
-        "from_namespace_id",
-        "from_workflow_id",
-        "from_run_id",
-        "initiated",
-        "request_id",
-    )
-    DEFAULTS = {**_EMPTY, "initiated": b"", "request_id": ""}
+
+    from_namespace: str = ""
+    from_namespace_id: str = ""
+    from_workflow_id: str = ""
+    from_run_id: str = ""
+    initiated: bytes = b""
+    request_id: str = ""
 
 
 class CancelExternal(Message):
     """Sender to target. `initiated` is the serialised RequestCancelExternal...Initiated HistoryEvent."""
 
     KIND = 7
-    from_namespace: str
-    from_namespace_id: str
-    from_workflow_id: str
-    from_run_id: str
-    initiated: bytes
-    request_id: str
-    __slots__ = SignalExternal.__slots__
-    DEFAULTS = SignalExternal.DEFAULTS
+
+    from_namespace: str = ""
+    from_namespace_id: str = ""
+    from_workflow_id: str = ""
+    from_run_id: str = ""
+    initiated: bytes = b""
+    request_id: str = ""
 
 
 class ExternalResult(Message):
@@ -175,11 +126,10 @@ class ExternalResult(Message):
     signal."""
 
     KIND = 8
-    initiated_event_id: int
-    cancel: bool
-    failed_cause: int
-    __slots__ = (*_TO, "initiated_event_id", "cancel", "failed_cause")
-    DEFAULTS = {**_EMPTY, "cancel": False}
+
+    initiated_event_id: int = 0
+    cancel: bool = False
+    failed_cause: int = 0
 
 
 class ParentClosed(Message):
@@ -188,24 +138,14 @@ class ParentClosed(Message):
     parent is the sender's run)."""
 
     KIND = 9
-    from_namespace: str
-    from_namespace_id: str
-    from_workflow_id: str
-    from_run_id: str
-    child_run_id: str
-    policy: int
-    initiated_event_id: int
-    __slots__ = (
-        *_TO,
-        "from_namespace",
-        "from_namespace_id",
-        "from_workflow_id",
-        "from_run_id",
-        "child_run_id",
-        "policy",
-        "initiated_event_id",
-    )
-    DEFAULTS = _EMPTY
+
+    from_namespace: str = ""
+    from_namespace_id: str = ""
+    from_workflow_id: str = ""
+    from_run_id: str = ""
+    child_run_id: str = ""
+    policy: int = 0
+    initiated_event_id: int = 0
 
 
 class StartScheduled(Message):
@@ -213,23 +153,21 @@ class StartScheduled(Message):
     `number` is the schedule's for this action, `from_run_id` the schedule's run."""
 
     KIND = 20
-    from_schedule_id: str
-    from_run_id: str
-    number: int
-    request: bytes
-    __slots__ = (*_TO, "from_schedule_id", "from_run_id", "number", "request")
-    DEFAULTS = {**_EMPTY, "from_schedule_id": "", "request": b""}
+
+    from_schedule_id: str = ""
+    from_run_id: str = ""
+    number: int = 0
+    request: bytes = b""
 
 
 class StopScheduled(Message):
     """Schedule to workflow, if its current run is of the chain that `first_run_id` began: make way for the next."""
 
     KIND = 21
-    first_run_id: str
-    terminate: bool
-    identity: str
-    __slots__ = (*_TO, "first_run_id", "terminate", "identity")
-    DEFAULTS = {**_EMPTY, "first_run_id": "", "terminate": False, "identity": ""}
+
+    first_run_id: str = ""
+    terminate: bool = False
+    identity: str = ""
 
 
 class ScheduledStarted(Message):
@@ -237,10 +175,9 @@ class ScheduledStarted(Message):
 
     KIND = 22
     TO = SCHEDULE
-    number: int
-    run_id: str
-    __slots__ = (*_TO, "number", "run_id")
-    DEFAULTS = {**_EMPTY, "run_id": ""}
+
+    number: int = 0
+    run_id: str = ""
 
 
 class ScheduledRefused(Message):
@@ -248,9 +185,8 @@ class ScheduledRefused(Message):
 
     KIND = 23
     TO = SCHEDULE
-    number: int
-    __slots__ = (*_TO, "number")
-    DEFAULTS = _EMPTY
+
+    number: int = 0
 
 
 class ScheduledClosed(Message):
@@ -259,13 +195,12 @@ class ScheduledClosed(Message):
 
     KIND = 24
     TO = SCHEDULE
-    number: int
-    workflow_id: str
-    status: int
-    failure: bytes
-    result: bytes
-    __slots__ = (*_TO, "number", "workflow_id", "status", "failure", "result")
-    DEFAULTS = {**_EMPTY, "workflow_id": "", "failure": b""}
+
+    number: int = 0
+    workflow_id: str = ""
+    status: int = 0
+    failure: bytes = b""
+    result: bytes = b""
 
 
 DONE, FAILED, AGAIN = 0, 1, 2
@@ -278,13 +213,12 @@ class BatchOperation(Message):
 
     KIND = 30
     SLOW = True
-    from_namespace_id: str
-    from_workflow_id: str
-    from_run_id: str
-    number: int
-    operation: bytes
-    __slots__ = (*_TO, "from_namespace_id", "from_workflow_id", "from_run_id", "number", "operation")
-    DEFAULTS = {**_EMPTY, "operation": b""}
+
+    from_namespace_id: str = ""
+    from_workflow_id: str = ""
+    from_run_id: str = ""
+    number: int = 0
+    operation: bytes = b""
 
 
 class BatchResult(Message):
@@ -292,10 +226,9 @@ class BatchResult(Message):
 
     KIND = 31
     TO = BATCH
-    number: int
-    outcome: int
-    __slots__ = (*_TO, "number", "outcome")
-    DEFAULTS = _EMPTY
+
+    number: int = 0
+    outcome: int = 0
 
 
 _BY_KIND: dict[int, type[Message]] = {
@@ -322,11 +255,9 @@ _BY_KIND: dict[int, type[Message]] = {
 
 
 def encode(message: Message) -> bytes:
-    packed: bytes = msgpack.packb([message.KIND, *message.pack()])
-    return packed
+    return msgpack.encode((message.KIND, *astuple(message)))
 
 
 def decode(blob: bytes) -> Message:
-    kind, *values = msgpack.unpackb(blob)
-    message: Message = _BY_KIND[kind].unpack(values)
-    return message
+    kind, *values = msgpack.decode(blob)
+    return _BY_KIND[kind].unpack(values)

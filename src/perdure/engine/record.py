@@ -12,7 +12,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any, Final
 
-import msgpack
+from msgspec import msgpack
 
 from perdure.engine.execution import Current
 from perdure.engine.items import Fields
@@ -100,13 +100,12 @@ def encode_record(record: Record, items_in_core: int) -> bytes:
             record.spilled = True
             items = None
     values = list(_HEADER(record)) + record.extra
-    blob: bytes = msgpack.packb([FORMAT, values, record.state.pack(), items, record.spilled])
-    return blob
+    return msgpack.encode([FORMAT, values, record.state, items, record.spilled])
 
 
 def decode_record(core: bytes, items: list[tuple[int, str, bytes]], state: type[Fields]) -> Record:
     """Raises ValueError for a format of a newer release."""
-    fields = msgpack.unpackb(core, strict_map_key=False)
+    fields = msgpack.decode(core)
     if fields[0] != FORMAT:
         raise ValueError(
             f"execution state has format {fields[0]}, this release reads {FORMAT}: it was written by a newer release"

@@ -9,55 +9,45 @@ decided, so that `Run.snapshot` can be shallow and a refused completion leaves n
 Times are microseconds since 1970 UTC, durations microseconds; 0 is "none" for both.
 """
 
+# ruff: noqa: RUF012 - msgspec gives each record its own copy of a default
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
-from operator import attrgetter
+from copy import copy
 from typing import Any, Final
 
-from perdure.engine.items import Activity, AdmittedUpdate, Child, External, Parent, Timer, Update, WorkflowTask
+from msgspec import Struct, field
+from msgspec.structs import astuple
+
+from perdure.engine.items import Activity, AdmittedUpdate, Child, External, Fields, Parent, Timer, Update, WorkflowTask
 from perdure.enums import WorkflowExecutionStatus
 
 RUNNING: Final = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
 PAUSED: Final = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED)
 """Open like RUNNING, but no task is given out."""
+OPEN: Final = (RUNNING, PAUSED)
 
 
-class Changes:
+class Changes(Struct, eq=False):
     """What turns did to a run since its last commit; the runtime takes it when it seals a batch."""
 
-    __slots__ = (
-        "changed",
-        "events",
-        "first_event_id",
-        "inherits",
-        "items",
-        "queue",
-        "request_ids",
-        "started",
-        "status",
-        "visibility",
-    )
-
-    def __init__(self) -> None:
-        self.changed = False
-        """Something durable moved: the run's row must be written."""
-        self.events: list[bytes] = []
-        """Framed as elements of `History.events`: joined they are a serialised History."""
-        self.first_event_id = 0
-        self.inherits: tuple[int, int] | None = None
-        """Of a run that was just reset: number of the run whose history it begins with, and the last event of it that
-        is not among `events`."""
-        self.items: set[tuple[int, str]] = set()
-        self.request_ids: list[tuple[str, int, int]] = []
-        self.visibility = False
-        self.queue = False
-        """Its task queue moved (of a standalone activity: workflows keep theirs)."""
-        self.status = False
-        """Paused or unpaused: lists show another status, though the run is open."""
-        self.started = False
-        """The run was created in this commit."""
+    changed: bool = False
+    """Something durable moved: the run's row must be written."""
+    events: list[bytes] = []
+    """Framed as elements of `History.events`: joined they are a serialised History."""
+    first_event_id: int = 0
+    inherits: tuple[int, int] | None = None
+    """Of a run that was just reset: number of the run whose history it begins with, and the last event of it that is
+    not among `events`."""
+    items: set[tuple[int, str]] = set()
+    request_ids: list[tuple[str, int, int]] = []
+    visibility: bool = False
+    queue: bool = False
+    """Its task queue moved (of a standalone activity: workflows keep theirs)."""
+    status: bool = False
+    """Paused or unpaused: lists show another status, though the run is open."""
+    started: bool = False
+    """The run was created in this commit."""
 
 
 # Sorts of items and of deadlines.
@@ -65,258 +55,118 @@ ACTIVITY, TIMER, CHILD, SIGNAL, CANCEL, BUFFERED = 1, 2, 3, 4, 5, 6
 WORKFLOW_TASK, RUN, BACKOFF = 7, 8, 9
 UPDATE = 10
 
-CORE_FIELDS: Final = (
-    "namespace_id",
-    "namespace",
-    "workflow_id",
-    "run_id",
-    "workflow_type",
-    "task_queue",
-    "first_run_id",
-    "original_run_id",
-    "create_request_id",
-    "root_workflow_id",
-    "root_run_id",
-    "status",
-    "started_at",
-    "original_started_at",
-    "execution_at",
-    "closed_at",
-    "attempt",
-    "execution_timeout",
-    "run_timeout",
-    "task_timeout",
-    "run_expires_at",
-    "execution_expires_at",
-    "backoff_until",
-    "cron_schedule",
-    "has_retry_policy",
-    "next_event_id",
-    "history_size",
-    "previous_started_event_id",
-    "state_transitions",
-    "cancel_requested",
-    "cancel_request_id",
-    "signal_count",
-    "sticky_queue",
-    "sticky_timeout",
-    "memo",
-    "search_attributes",
-    "user_metadata",
-    "priority",
-    "priority_key",
-    "fairness_key",
-    "worker_version",
-    "reset_points",
-    "successor_run_id",
-    "reset_run_id",
-    "close_attempted",
-    "awaits_parent",
-    "completed_tasks",
-    "problems",
-    "stamp",
-    "workflow_task_attempt",
-    "start_carries",
-    "fairness_weight",
-    "reset_request_id",
-    "ancestors",
-    "pause_info",
-    "pause_request_id",
-    "versioning_override",
-    "watchers",
-)
-_DEFAULTS: Final[dict[str, Any]] = {
-    "namespace_id": "",
-    "namespace": "",
-    "workflow_id": "",
-    "run_id": "",
-    "workflow_type": "",
-    "task_queue": "",
-    "first_run_id": "",
-    "original_run_id": "",
-    "create_request_id": "",
-    "root_workflow_id": "",
-    "root_run_id": "",
-    "status": RUNNING,
-    "attempt": 1,
-    "cron_schedule": "",
-    "has_retry_policy": False,
-    "next_event_id": 1,
-    "cancel_requested": False,
-    "cancel_request_id": "",
-    "sticky_queue": "",
-    "memo": b"",
-    "search_attributes": {},
-    "user_metadata": b"",
-    "priority": b"",
-    "fairness_key": "",
-    "worker_version": b"",
-    "reset_points": b"",
-    "successor_run_id": "",
-    "reset_run_id": "",
-    "close_attempted": False,
-    "awaits_parent": False,
-    "problems": (),
-    "workflow_task_attempt": 1,
-    "start_carries": False,
-    "reset_request_id": "",
-    "ancestors": (),
-    "pause_info": b"",
-    "pause_request_id": "",
-    "versioning_override": b"",
-    "watchers": (),
-}
+
+class RunCore(Fields, eq=False):
+    """What is stored of a run in one piece, in stored order."""
+
+    namespace_id: str = ""
+    namespace: str = ""
+    workflow_id: str = ""
+    run_id: str = ""
+    workflow_type: str = ""
+    task_queue: str = ""
+    first_run_id: str = ""
+    original_run_id: str = ""
+    create_request_id: str = ""
+    root_workflow_id: str = ""
+    root_run_id: str = ""
+    status: int = RUNNING
+    """enums.WorkflowExecutionStatus."""
+    started_at: int = 0
+    original_started_at: int = 0
+    """Event 1's time; differs from `started_at` after a reset."""
+    execution_at: int = 0
+    """`started_at` plus the first back-off."""
+    closed_at: int = 0
+    attempt: int = 1
+    execution_timeout: int = 0
+    run_timeout: int = 0
+    task_timeout: int = 0
+    run_expires_at: int = 0
+    execution_expires_at: int = 0
+    backoff_until: int = 0
+    """The first workflow task waits for this time (start delay, cron, retry); 0 once it was scheduled."""
+    cron_schedule: str = ""
+    has_retry_policy: bool = False
+    next_event_id: int = 1
+    history_size: int = 0
+    previous_started_event_id: int = 0
+    """Started event of the last *completed* workflow task."""
+    state_transitions: int = 0
+    cancel_requested: bool = False
+    cancel_request_id: str = ""
+    signal_count: int = 0
+    sticky_queue: str = ""
+    sticky_timeout: int = 0
+    memo: bytes = b""
+    """Serialised Memo."""
+    search_attributes: dict[str, bytes] = {}
+    """Name to serialised Payload."""
+    user_metadata: bytes = b""
+    priority: bytes = b""
+    priority_key: int = 0
+    fairness_key: str = ""
+    worker_version: bytes = b""
+    """Serialised WorkerVersionStamp of the last completed workflow task."""
+    reset_points: bytes = b""
+    successor_run_id: str = ""
+    reset_run_id: str = ""
+    close_attempted: bool = False
+    awaits_parent: bool = False
+    """A child's first workflow task waits until the parent recorded ChildWorkflowExecutionStarted."""
+    completed_tasks: int = 0
+    problems: list[str] = []
+    stamp: int = 0
+    """Source of task stamps: moves with every dispatch of a task of this run."""
+    workflow_task_attempt: int = 1
+    """The attempt that the next workflow task gets."""
+    start_carries: bool = False
+    """The start event has links or completion callbacks, which a continued run inherits."""
+    fairness_weight: float = 0.0
+    reset_request_id: str = ""
+    """The request that made this run by a reset."""
+    ancestors: list[str] = []
+    """Runs that this one was reset from, oldest first: its children may have been started for one of them."""
+    pause_info: bytes = b""
+    """Serialised WorkflowExecutionPauseInfo; empty unless the run is paused."""
+    pause_request_id: str = ""
+    versioning_override: bytes = b""
+    """Serialised VersioningOverride, or empty."""
+    watchers: list[list[Any]] = []
+    """Whom to tell of the end, see watching.py."""
 
 
-def _defaults_written_out() -> Callable[[Run], None]:
-    """Sets every core field to its default, name by name: a loop over names costs twice as much."""
-    lines = [f"    run.{name} = {_DEFAULTS.get(name, 0)!r}" for name in CORE_FIELDS]
-    made: dict[str, Any] = {}
-    exec("def set_defaults(run):\n" + "\n".join(lines), made)
-    set_defaults: Callable[[Run], None] = made["set_defaults"]
-    return set_defaults
-
-
-_set_defaults: Final = _defaults_written_out()
-
-
-class Run:
+class Run(RunCore, eq=False):
     """One run's mutable state."""
 
-    # identity and facts of the start
-    namespace_id: str
-    namespace: str
-    workflow_id: str
-    run_id: str
-    workflow_type: str
-    task_queue: str
-    first_run_id: str
-    original_run_id: str
-    create_request_id: str
-    root_workflow_id: str
-    root_run_id: str
-    status: int
-    """enums.WorkflowExecutionStatus."""
-    started_at: int
-    original_started_at: int
-    """Event 1's time; differs from `started_at` after a reset."""
-    execution_at: int
-    """`started_at` plus the first back-off."""
-    closed_at: int
-    attempt: int
-    execution_timeout: int
-    run_timeout: int
-    task_timeout: int
-    run_expires_at: int
-    execution_expires_at: int
-    backoff_until: int
-    """The first workflow task waits for this time (start delay, cron, retry); 0 once it was scheduled."""
-    cron_schedule: str
-    has_retry_policy: bool
-    # history
-    next_event_id: int
-    history_size: int
-    previous_started_event_id: int
-    """Started event of the last *completed* workflow task."""
-    state_transitions: int
-    cancel_requested: bool
-    cancel_request_id: str
-    signal_count: int
-    sticky_queue: str
-    sticky_timeout: int
-    memo: bytes
-    """Serialised Memo."""
-    search_attributes: dict[str, bytes]
-    """Name to serialised Payload."""
-    user_metadata: bytes
-    priority: bytes
-    priority_key: int
-    fairness_key: str
-    fairness_weight: float
-    worker_version: bytes
-    """Serialised WorkerVersionStamp of the last completed workflow task."""
-    reset_points: bytes
-    successor_run_id: str
-    reset_run_id: str
-    close_attempted: bool
-    awaits_parent: bool
-    """A child's first workflow task waits until the parent recorded ChildWorkflowExecutionStarted."""
-    completed_tasks: int
-    problems: list[str]
-    stamp: int
-    """Source of task stamps: moves with every dispatch of a task of this run."""
-    workflow_task_attempt: int
-    """The attempt that the next workflow task gets."""
-    start_carries: bool
-    """The start event has links or completion callbacks, which a continued run inherits."""
-    reset_request_id: str
-    """The request that made this run by a reset."""
-    watchers: list[list[Any]]
-    """Whom to tell of the end, see watching.py."""
-    ancestors: list[str]
-    """Runs that this one was reset from, oldest first: its children may have been started for one of them."""
-    pause_info: bytes
-    """Serialised WorkflowExecutionPauseInfo; empty unless the run is paused."""
-    pause_request_id: str
-    versioning_override: bytes
-    """Serialised VersioningOverride, or empty."""
-
-    __slots__ = (
-        *CORE_FIELDS,
-        "activities",
-        "activity_ids",
-        "admitted",
-        "armed",
-        "buffered",
-        "cancels",
-        "changes",
-        "children",
-        "deadlines",
-        "extra",
-        "parent",
-        "request_ids",
-        "run_no",
-        "signals",
-        "spilled",
-        "timers",
-        "updates",
-        "version",
-        "workflow_task",
-    )
-
-    def __init__(self) -> None:
-        _set_defaults(self)
-        self.parent: Parent | None = None
-        self.workflow_task: WorkflowTask | None = None
-        self.activities: dict[int, Activity] = {}
-        self.activity_ids: dict[str, int] = {}
-        self.timers: dict[str, Timer] = {}
-        self.children: dict[int, Child] = {}
-        self.signals: dict[int, External] = {}
-        self.cancels: dict[int, External] = {}
-        self.updates: dict[str, Update] = {}
-        self.admitted: dict[str, AdmittedUpdate] = {}
-        """Volatile, in order of arrival."""
-        self.buffered: list[bytes] = []
-        """Serialised events without IDs, in order of arrival, that wait for the started workflow task to end."""
-        self.request_ids: dict[str, tuple[int, int]] = {}
-        """Request ID to (event type, event ID); rows of their own in the store."""
-        self.extra: list[Any] = []
-        """Stored fields that this release does not know, kept as they are."""
-        # Not stored in the core:
-        self.run_no = 0
-        self.version = 0
-        self.spilled = False
-        """Items live in rows of their own since they outgrew the core."""
-        self.deadlines: list[tuple[int, int, int, str]] = []
-        self.armed: dict[tuple[int, str], int] = {}
-        """The earliest entry in `deadlines` of each sort and key."""
-        self.changes = Changes()
-
-    @property
-    def running(self) -> bool:
-        """Open, paused or not."""
-        return self.status == RUNNING or self.status == PAUSED
+    running: bool = True
+    """Open, paused or not: follows from `status`."""
+    parent: Parent | None = None
+    workflow_task: WorkflowTask | None = None
+    activities: dict[int, Activity] = {}
+    activity_ids: dict[str, int] = {}
+    timers: dict[str, Timer] = {}
+    children: dict[int, Child] = {}
+    signals: dict[int, External] = {}
+    cancels: dict[int, External] = {}
+    updates: dict[str, Update] = {}
+    admitted: dict[str, AdmittedUpdate] = {}
+    """Volatile, in order of arrival."""
+    buffered: list[bytes] = []
+    """Serialised events without IDs, in order of arrival, that wait for the started workflow task to end."""
+    request_ids: dict[str, tuple[int, int]] = {}
+    """Request ID to (event type, event ID); rows of their own in the store."""
+    extra: list[Any] = []
+    """Stored fields that this release does not know, kept as they are."""
+    # Not stored in the core:
+    run_no: int = 0
+    version: int = 0
+    spilled: bool = False
+    """Items live in rows of their own since they outgrew the core."""
+    deadlines: list[tuple[int, int, int, str]] = []
+    armed: dict[tuple[int, str], int] = {}
+    """The earliest entry in `deadlines` of each sort and key."""
+    changes: Changes = field(default_factory=Changes)
 
     @property
     def paused(self) -> bool:
@@ -348,10 +198,12 @@ class Run:
     def snapshot(self) -> Snapshot:
         """All state by field; dicts and lists are copied one level deep. Restored by `restore`."""
         changes = self.changes
+        values = astuple(self)
         return (
-            _ALL(self),
-            [field.copy() for field in _COPIES(self)],
-            None if self.workflow_task is None else self.workflow_task.replace(),
+            values,
+            [held.copy() if held else None for held in values[_COPIED]],
+            self.search_attributes.copy(),
+            copy(self.workflow_task),
             (
                 changes.changed,
                 len(changes.events),
@@ -362,12 +214,13 @@ class Run:
         )
 
     def restore(self, saved: Snapshot) -> None:
-        values, copies, task, (changed, events, first_event_id, request_ids, visibility) = saved
+        values, copies, attributes, task, (changed, events, first_event_id, request_ids, visibility) = saved
         deadlines = self.deadlines  # superfluous entries are dropped when they come up
-        for name, value in zip(self.__slots__, values, strict=True):
+        for name, value in zip(_NAMES, values, strict=True):
             setattr(self, name, value)
-        for name, value in zip(_COPIED, copies, strict=True):
-            setattr(self, name, value)
+        for name, held, kept in zip(_NAMES[_COPIED], values[_COPIED], copies, strict=True):
+            setattr(self, name, type(held)() if kept is None else kept)  # what was empty was not copied
+        self.search_attributes = attributes
         self.deadlines = deadlines
         self.workflow_task = task
         changes = self.changes
@@ -380,19 +233,8 @@ class Run:
         del changes.request_ids[request_ids:]
 
 
-Snapshot = tuple[tuple[Any, ...], list[Any], WorkflowTask | None, tuple[bool, int, int, int, bool]]
+Snapshot = tuple[tuple[Any, ...], list[Any], dict[str, bytes], WorkflowTask | None, tuple[bool, int, int, int, bool]]
 
-_COPIED: Final = (
-    "activities",
-    "activity_ids",
-    "timers",
-    "children",
-    "signals",
-    "cancels",
-    "updates",
-    "admitted",
-    "buffered",
-    "search_attributes",
-)
-_COPIES: Final = attrgetter(*_COPIED)
-_ALL: Final = attrgetter(*Run.__slots__)
+CORE_FIELDS: Final = RunCore.__struct_fields__
+_NAMES: Final = Run.__struct_fields__
+_COPIED: Final = slice(_NAMES.index("activities"), _NAMES.index("buffered") + 1)

@@ -6,10 +6,9 @@ started time]`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
-import msgpack
+from msgspec import MsgspecError, Struct, msgpack
 
 from perdure.errors import InvalidArgument
 
@@ -17,11 +16,9 @@ VERSION: Final = 1
 WORKFLOW_TASK: Final = 1
 ACTIVITY_TASK: Final = 2
 QUERY_TASK: Final = 3
-_pack: Final = msgpack.Packer().pack
 
 
-@dataclass(slots=True)
-class TaskToken:
+class TaskToken(Struct, array_like=True, tag=VERSION):
     namespace_id: str
     execution_id: str
     run_id: str
@@ -33,32 +30,19 @@ class TaskToken:
     started_at: int
 
     def encode(self) -> bytes:
-        blob: bytes = _pack(
-            (
-                VERSION,
-                self.namespace_id,
-                self.execution_id,
-                self.run_id,
-                self.kind,
-                self.scheduled_event_id,
-                self.started_event_id,
-                self.attempt,
-                self.stamp,
-                self.started_at,
-            )
-        )
-        return blob
+        return _encode(self)
 
 
-_TYPES: Final = (int, str, str, str, int, int, int, int, int, int)
+_encode: Final = msgpack.Encoder().encode
+_decode: Final = msgpack.Decoder(TaskToken).decode
 
 
 def decode_token(blob: bytes, kind: int) -> TaskToken:
     """Raises InvalidArgument with the reference's text for anything that is not a token of that kind."""
     try:
-        fields = msgpack.unpackb(blob)
-    except Exception as error:  # msgpack raises a dozen kinds for garbage
+        token = _decode(blob)
+    except (MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidArgument("Error deserializing task token.") from error
-    if type(fields) is not list or tuple(map(type, fields[:10])) != _TYPES or fields[0] != VERSION or fields[4] != kind:
+    if token.kind != kind:
         raise InvalidArgument("Error deserializing task token.")
-    return TaskToken(*fields[1 : len(_TYPES)])
+    return token

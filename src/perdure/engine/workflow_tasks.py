@@ -198,8 +198,9 @@ def start_workflow_task(turn: Turn, scheduled_event_id: int, stamp: int, poller:
         event = turn.event(_STARTED)
         _fill_started(event, task.scheduled_event_id, poller, size, reasons)
         turn.emit(event)
-        started = run.workflow_task
-        assert started is not None
+        written = run.workflow_task
+        assert written is not None
+        started = written
     started.history_size = size
     started.suggest_continue_as_new = bool(reasons)
     started.suggest_reasons = reasons

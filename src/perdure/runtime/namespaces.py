@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Final
 
-import msgpack
+from msgspec import msgpack
 
 from perdure.clock import SECOND, Entropy
 from perdure.engine.limits import Limits
@@ -79,14 +79,14 @@ class Namespace:
             checksum: [binary.reason, binary.operator, binary.created] for checksum, binary in self.bad_binaries.items()
         }
         entries["format"] = FORMAT
-        return NamespaceWrite(self.id, self.name, msgpack.packb(entries))
+        return NamespaceWrite(self.id, self.name, msgpack.encode(entries))
 
 
 _STORED: Final = tuple(f.name for f in fields(Namespace) if f.init and f.name not in ("extra", "bad_binaries"))
 
 
 def decode_namespace(row: NamespaceWrite) -> Namespace:
-    entries = msgpack.unpackb(row.blob)
+    entries = msgpack.decode(row.blob)
     version = entries.pop("format")
     if version != FORMAT:
         raise ValueError(f"namespace {row.name!r} is stored in format {version}; this release reads {FORMAT}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgpack
+from msgspec import msgpack
 
 from perdure.errors import InvalidArgument
 
@@ -20,14 +20,14 @@ class HistoryPage:
     close_event_only: bool
 
     def encode(self) -> bytes:
-        blob: bytes = msgpack.packb((1, self.run_id, self.next_event_id, self.last_event_id, self.close_event_only))
+        blob: bytes = msgpack.encode((1, self.run_id, self.next_event_id, self.last_event_id, self.close_event_only))
         return blob
 
     @staticmethod
     def decode(token: bytes) -> HistoryPage:
         try:
-            fields = msgpack.unpackb(token)
-        except Exception as error:  # msgpack raises a dozen kinds for garbage
+            fields = msgpack.decode(token)
+        except Exception as error:  # garbage, in one way or the other
             raise InvalidArgument("Invalid NextPageToken.") from error
         if (
             not isinstance(fields, list)

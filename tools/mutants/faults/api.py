@@ -19,8 +19,8 @@ fault(
 fault(
     "a token of another kind is accepted",
     "engine/tokens.py",
-    " or fields[0] != VERSION or fields[4] != kind:",
-    " or fields[0] != VERSION:",
+    "    if token.kind != kind:",
+    "    if not token.kind:",
 )
 fault(
     "a page token of another run's history is accepted",

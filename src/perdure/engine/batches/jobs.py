@@ -5,14 +5,13 @@ page by page from a list filter (the runtime looks them up); they are items of t
 many are sent when is a matter of deadlines: virtual time skips from one handful to the next.
 """
 
-# ruff: noqa: RUF012, RUF023 - records are their slots in stored order, with defaults that nobody writes to
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-import msgpack
+from msgspec import msgpack
 from temporalio.api.common.v1 import Memo
 from temporalio.api.workflowservice.v1 import DescribeBatchOperationResponse
 
@@ -64,60 +63,27 @@ class Job(Fields):
     """`operation` is a serialised StartBatchOperationRequest without targets. Targets have numbers; those below
     `next_sent` were sent, those from `next_number` on are not known yet."""
 
-    operation: bytes
-    operation_type: int
-    identity: str
-    reason: str
-    query: str
-    per_second: float
-    total: int
-    complete: int
-    failed: int
-    next_sent: int
-    next_number: int
-    under_way: int
-    listed: bool
+    operation: bytes = b""
+    operation_type: int = 0
+    identity: str = ""
+    reason: str = ""
+    query: str = ""
+    per_second: float = DEFAULT_PER_SECOND
+    total: int = 0
+    complete: int = 0
+    failed: int = 0
+    next_sent: int = 0
+    next_number: int = 0
+    under_way: int = 0
+    listed: bool = False
     """There are no more targets to look up."""
-    token: bytes
+    token: bytes = b""
     """Of the next page of targets."""
-    counted: bool
-    listing: bool
+    counted: bool = False
+    listing: bool = False
     """A page is being looked up."""
-    due: int
-    stop_reason: str
-
-    __slots__ = (
-        "operation",
-        "operation_type",
-        "identity",
-        "reason",
-        "query",
-        "per_second",
-        "total",
-        "complete",
-        "failed",
-        "next_sent",
-        "next_number",
-        "under_way",
-        "listed",
-        "token",
-        "counted",
-        "listing",
-        "due",
-        "stop_reason",
-    )
-    DEFAULTS = {
-        "operation": b"",
-        "identity": "",
-        "reason": "",
-        "query": "",
-        "per_second": DEFAULT_PER_SECOND,
-        "listed": False,
-        "token": b"",
-        "counted": False,
-        "listing": False,
-        "stop_reason": "",
-    }
+    due: int = 0
+    stop_reason: str = ""
 
 
 class BatchKind(RecordKind):
@@ -220,7 +186,7 @@ def listed_operation_type(memo: bytes) -> int:
 # ---- targets
 def _add_targets(turn: RecordTurn, job: Job, targets: Iterable[Target], attempts: int = 0) -> None:
     for workflow_id, run_id in targets:
-        turn.put_item(_TARGET, _key(job.next_number), msgpack.packb([workflow_id, run_id, attempts]))
+        turn.put_item(_TARGET, _key(job.next_number), msgpack.encode([workflow_id, run_id, attempts]))
         job.next_number += 1
 
 
@@ -268,7 +234,7 @@ def _send_some(turn: RecordTurn, job: Job) -> None:
     count = min(count, _UNDER_WAY - job.under_way, job.next_number - job.next_sent)
     record = turn.record
     for _ in range(count):
-        workflow_id, run_id, _ = msgpack.unpackb(record.items[_TARGET, _key(job.next_sent)])
+        workflow_id, run_id, _ = msgpack.decode(record.items[_TARGET, _key(job.next_sent)])
         turn.send(
             BatchOperation(
                 to_namespace_id=record.namespace_id,
@@ -295,7 +261,7 @@ def _count(turn: RecordTurn, job: Job, result: BatchResult) -> None:
     item = turn.record.items.get((_TARGET, key))
     if item is None:
         return
-    workflow_id, run_id, attempts = msgpack.unpackb(item)
+    workflow_id, run_id, attempts = msgpack.decode(item)
     turn.put_item(_TARGET, key, None)
     job.under_way -= 1
     if result.outcome == DONE:

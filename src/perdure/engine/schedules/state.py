@@ -3,7 +3,7 @@
 Lists hold lists, as they are stored; `Start`, `Running` and so on name their places.
 """
 
-# ruff: noqa: RUF012, RUF023 - records are their slots in stored order, with defaults that nobody writes to
+# ruff: noqa: RUF012 - msgspec gives each record its own copy of a default
 from __future__ import annotations
 
 from enum import IntEnum
@@ -71,75 +71,35 @@ class Backfill(IntEnum):
 class ScheduleState(Fields):
     """Times are microseconds since 1970, 0 for none."""
 
-    spec: bytes
+    spec: bytes = b""
     """Canonical, serialised."""
-    overlap: int
-    catchup_window: int
-    pause_on_failure: bool
-    keep_original_workflow_id: bool
-    notes: str
-    paused: bool
-    limited: bool
-    remaining: int
-    token: int
+    overlap: int = SKIP
+    catchup_window: int = CATCHUP_DEFAULT
+    pause_on_failure: bool = False
+    keep_original_workflow_id: bool = False
+    notes: str = ""
+    paused: bool = False
+    limited: bool = False
+    remaining: int = 0
+    token: int = 1
     """The conflict token: moves whenever the schedule is changed, also by itself."""
-    action_count: int
-    missed_catchup_window: int
-    overlap_skipped: int
-    buffer_dropped: int
-    processed_until: int
+    action_count: int = 0
+    missed_catchup_window: int = 0
+    overlap_skipped: int = 0
+    buffer_dropped: int = 0
+    processed_until: int = 0
     """Action times up to here have been seen to."""
-    updated_at: int
-    buffer: list[list[Any]]
-    backfills: list[list[Any]]
-    starting: list[list[Any]]
+    updated_at: int = 0
+    buffer: list[list[Any]] = []
+    backfills: list[list[Any]] = []
+    starting: list[list[Any]] = []
     """Sent, and not yet heard of."""
-    running: list[list[Any]]
-    recent: list[list[Any]]
-    action_number: int
-    invalid_error: str
-    wake_at: int
-    idle_since: int
-
-    __slots__ = (
-        "spec",
-        "overlap",
-        "catchup_window",
-        "pause_on_failure",
-        "keep_original_workflow_id",
-        "notes",
-        "paused",
-        "limited",
-        "remaining",
-        "token",
-        "action_count",
-        "missed_catchup_window",
-        "overlap_skipped",
-        "buffer_dropped",
-        "processed_until",
-        "updated_at",
-        "buffer",
-        "backfills",
-        "starting",
-        "running",
-        "recent",
-        "action_number",
-        "invalid_error",
-        "wake_at",
-        "idle_since",
-    )
-    DEFAULTS = {
-        "spec": b"",
-        "overlap": SKIP,
-        "catchup_window": CATCHUP_DEFAULT,
-        "pause_on_failure": False,
-        "keep_original_workflow_id": False,
-        "notes": "",
-        "paused": False,
-        "limited": False,
-        "token": 1,
-        "invalid_error": "",
-    }
+    running: list[list[Any]] = []
+    recent: list[list[Any]] = []
+    action_number: int = 0
+    invalid_error: str = ""
+    wake_at: int = 0
+    idle_since: int = 0
 
     @property
     def occupied(self) -> bool:

@@ -3,10 +3,9 @@
 Times are microseconds since 1970 UTC, durations microseconds; 0 is "none" for both.
 """
 
-# ruff: noqa: RUF012, RUF023 - a record is its slots in stored order, with defaults that nobody writes to
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from perdure.engine.items import Activity, Fields
 from perdure.engine.record import Record, RecordTurn
@@ -35,45 +34,21 @@ class ActivityExecution(Fields):
     schedule-to-close begins to count (after the start delay), its `scheduled_event_id` 0: history has no part in it."""
 
     attempt: Activity
-    start_delay: int
-    stamp: int
+    start_delay: int = 0
+    stamp: int = 0
     """Source of task stamps."""
-    transitions: int
+    transitions: int = 0
     """How often it changed: describe's long polls wait for the next."""
-    heartbeats: int
-    cancel_request_id: str
-    cancel_reason: str
-    cancel_identity: str
-    terminate_request_id: str
-    original: bytes
+    heartbeats: int = 0
+    cancel_request_id: str = ""
+    cancel_reason: str = ""
+    cancel_identity: str = ""
+    terminate_request_id: str = ""
+    original: bytes = b""
     """Serialised ActivityOptions of the start, kept once options were changed."""
 
-    __slots__ = (
-        "attempt",
-        "start_delay",
-        "stamp",
-        "transitions",
-        "heartbeats",
-        "cancel_request_id",
-        "cancel_reason",
-        "cancel_identity",
-        "terminate_request_id",
-        "original",
-    )
-    DEFAULTS = {
-        "cancel_request_id": "",
-        "cancel_reason": "",
-        "cancel_identity": "",
-        "terminate_request_id": "",
-        "original": b"",
-    }
-
-    def pack(self) -> tuple[Any, ...]:
-        attempt, *others = super().pack()
-        return (attempt.pack(), *others)
-
     @classmethod
-    def unpack(cls, values: list[Any]) -> Any:
+    def unpack(cls, values: list[Any]) -> Self:
         attempt, *others = values
         return super().unpack([Activity.unpack(attempt), *others])
 
