@@ -44,7 +44,8 @@ def _check_history(ledger: Ledger, workflow_id: str, run_id: str, events: list[H
     if times[0] != min(times) or times[-1] != max(times):  # in between, buffered events keep their times
         raise Broken(f"{where}: time goes back: {times}")
     told = Told(events)
-    if len(set(told.signals)) != len(told.signals):
+    once = [note for note in told.signals if ledger.once(note)]
+    if len(set(once)) != len(once):
         raise Broken(f"{where} was signaled twice: {told.signals}")
     last = events[-1]
     if last.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED and result_of(last) != told.signals:
@@ -68,24 +69,35 @@ def _check_history(ledger: Ledger, workflow_id: str, run_id: str, events: list[H
 
 def _check_signals(ledger: Ledger, histories: Histories) -> None:
     found: dict[str, list[str]] = {}
-    for (workflow_id, _), events in sorted(
+    for (workflow_id, run_id), events in sorted(
         histories.items(),  # the clock may stand: of two that started at the same moment, one closed then
         key=lambda item: (item[1][0].event_time.ToMicroseconds(), item[1][-1].event_time.ToMicroseconds()),
     ):
-        found.setdefault(workflow_id, []).extend(Told(events).signals)
+        told = Told(events)
+        _check_order(ledger, f"{workflow_id} {run_id}", told.signals)
+        found.setdefault(workflow_id, []).extend(told.signals)
     for workflow_id, notes in ledger.signals.items():
         if workflow_id in ledger.deleted or workflow_id in ledger.terminated:
             continue
         there = found.get(workflow_id, [])
+        several = workflow_id in ledger.reset
         for note in notes:
-            if there.count(note) != 1 and not (note in ledger.repeated and there.count(note)):
+            if there.count(note) != 1 and not (there.count(note) and (several or note in ledger.repeated)):
                 raise Broken(f"{workflow_id}: acknowledged signal {note} is there {there.count(note)} times")
-        if ledger.repeated.intersection(notes):
-            continue
-        for sender in {note.split("/")[0] for note in notes}:
-            theirs = [int(note.split("/")[1]) for note in there if note.startswith(f"{sender}/")]
-            if theirs != sorted(theirs):
-                raise Broken(f"{workflow_id}: signals of {sender} arrived as {theirs}")
+        if not several and not ledger.repeated.intersection(notes):
+            _check_order(ledger, workflow_id, there)
+
+
+def _check_order(ledger: Ledger, where: str, notes: list[str]) -> None:
+    """Each sender waits for an answer before it sends the next."""
+    theirs: dict[str, list[int]] = {}
+    for note in notes:
+        sender, slash, number = note.partition("/")
+        if slash and note not in ledger.repeated:
+            theirs.setdefault(sender, []).append(int(number))
+    for sender, numbers in theirs.items():
+        if numbers != sorted(numbers):
+            raise Broken(f"{where}: signals of {sender} arrived as {numbers}")
 
 
 def result_of(event: HistoryEvent) -> Any:

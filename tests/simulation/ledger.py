@@ -30,3 +30,10 @@ class Ledger:
     terminated: set[str] = field(default_factory=set)
     """Workflow IDs that were terminated or deleted at some time: what was buffered then may be gone."""
     deleted: set[str] = field(default_factory=set)
+    reset: set[str] = field(default_factory=set)
+    """Workflow IDs that were reset at some time: one signal is in several runs, and what a run asked of others near the
+    point of the reset is asked twice."""
+
+    def once(self, note: str) -> bool:
+        """Whether a signal must not come twice."""
+        return note not in self.repeated and note.split(" ")[0] not in self.reset

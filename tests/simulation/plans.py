@@ -54,20 +54,25 @@ def invent(chance: random.Random, depth: int = 0) -> Plan:
 class Told:
     """What a history says, by the IDs that plans give."""
 
-    def __init__(self, events: Iterable[HistoryEvent]) -> None:
+    def __init__(self, events: Iterable[HistoryEvent], run_id: str = "") -> None:
         self.plan: Plan = []
         self.signals: list[str] = []
         self.begun: dict[str, int] = {}
         """Step to the event that began it."""
         self.ended: dict[str, str] = {}
         """Step to how it ended."""
+        self.children: set[str] = set()
+        """Of them, those that began a child."""
         self.cancels: set[int] = set()
         self.cancel_requested = False
         self.upserts = 0
         self.accepted: set[str] = set()
         self.completed: dict[str, str] = {}
         """Updates that were accepted, and the results of those that are done."""
-        self.workflow_id = self.run_id = ""
+        self.admitted: dict[str, int] = {}
+        """Updates that a reset brought, to the event that did; they wait to be accepted."""
+        self.workflow_id = ""
+        self.run_id = run_id
         initiated: dict[int, str] = {}
         for event in events:
             kind = event.event_type
@@ -76,7 +81,6 @@ class Told:
             if name == "workflow_execution_started":
                 self.plan = json.loads(attributes.input.payloads[0].data)
                 self.workflow_id = attributes.workflow_id
-                self.run_id = attributes.original_execution_run_id
             elif name == "workflow_execution_signaled":
                 self.signals.append(json.loads(attributes.input.payloads[0].data))
             elif name == "workflow_execution_cancel_requested":
@@ -87,12 +91,17 @@ class Told:
                 self._begin(attributes.timer_id, event.event_id, initiated)
             elif name in ("start_child_workflow_execution_initiated", "signal_external_workflow_execution_initiated"):
                 self._begin(attributes.control, event.event_id, initiated)
+                if name.startswith("start_child"):
+                    self.children.add(attributes.control)
             elif name == "activity_task_cancel_requested":
                 self.cancels.add(attributes.scheduled_event_id)
+            elif name == "workflow_execution_update_admitted":
+                self.admitted[attributes.request.meta.update_id] = event.event_id
             elif name == "workflow_execution_update_accepted":
                 update_id = attributes.protocol_instance_id
                 assert update_id not in self.accepted, f"{self.workflow_id}: update {update_id} was accepted twice"
                 self.accepted.add(update_id)
+                self.admitted.pop(update_id, None)
             elif name == "workflow_execution_update_completed":
                 update_id = attributes.meta.update_id
                 assert update_id in self.accepted, f"{self.workflow_id}: update {update_id} ended before it began"
@@ -124,9 +133,8 @@ class Told:
         self.ended[step] = how
 
 
-def decide(events: Iterable[HistoryEvent]) -> list[Command]:
+def decide(told: Told) -> list[Command]:
     """The commands that a history asks for."""
-    told = Told(events)
     commands: list[Command] = []
     if told.cancel_requested:
         command = _command(_C.COMMAND_TYPE_CANCEL_WORKFLOW_EXECUTION)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import random
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import temporalio.api.workflowservice.v1 as ws
@@ -29,6 +31,8 @@ from tests.simulation import invariants
 from tests.simulation.clocks import SimulatedMonotonic, SimulatedTime
 from tests.simulation.ledger import Broken, Ledger
 from tests.simulation.network import Network
+from tests.simulation.plans import Told
+from tests.simulation.resets import Resetter
 from tests.simulation.sender import TRY_AGAIN
 from tests.simulation.store import Connection, Disk
 from tests.simulation.witness import Witness
@@ -36,6 +40,7 @@ from tests.simulation.workers import ActivityWorker, WorkflowWorker
 from tests.simulation.workflow_client import Client
 
 POINTS = ("decided", "sealed", "before_commit", "after_commit", "before_delivery")
+OTHERS: dict[str, Callable[[Simulation, str], Any]] = {"resets": Resetter}
 
 
 class Dead(BaseException):
@@ -84,6 +89,8 @@ class Simulation:
         self.overdue: dict[tuple[str, int], float] = {}
         """(run ID, deadline) of what should have happened, and since when that is known."""
         self.clients: list[Any] = [Client(self, f"c{n}") for n in range(5)]
+        """Not every seed has all sorts: what is rare beside everything else is common beside little."""
+        self.clients += [make(self, name) for name, make in OTHERS.items() if self.chance.random() < 0.6]
         self.acting: dict[Any, asyncio.Task[None]] = {}
         self.workers: list[asyncio.Task[None]] = []
         self._processes = 0
@@ -229,23 +236,36 @@ class Simulation:
         assert self.connection is not None
         self.connection.faults = self.network.faults = self.mischief = 0.0
         self.time.go_on()
-        loop = asyncio.get_running_loop()
-        limit = loop.time() + 7200
+        began = self.seconds()
         helper = Client(self, "helper")
         while open_now := await self.list("ExecutionStatus = 'Running'"):
-            if loop.time() > limit:
-                at = open_now[0]
-                run, events = self.disk.stored(at.workflow_id, at.run_id)
-                raise Broken(f"{len(open_now)} never ended, of them {at.workflow_id}: {run.workflow_task} {events}")
             for found in open_now:
-                try:
+                with suppress(NotFound):
                     await helper.signal(found.workflow_id)
-                except NotFound:
-                    continue
             await asyncio.sleep(60)
+            if self.seconds() > began + 3600:
+                self._check_still_open(open_now[0], self.seconds() > began + 7200)
+                with suppress(NotFound):
+                    await helper.terminate(open_now[0].workflow_id)
         for acting in self.acting.values():
             await acting
         await asyncio.sleep(120)
+
+    def _check_still_open(self, at: WorkflowExecution, for_long: bool) -> None:
+        """A run that was reset may wait for a child whose end was told to a run that had ended without it."""
+        run, events = self.disk.stored(at.workflow_id, at.run_id)
+        told = Told(events)
+        waits = [step for step in told.children if step not in told.ended]
+        orphaned = waits and not any(self._is_open(f"{at.workflow_id}-{step}") for step in waits)
+        if for_long or not (at.workflow_id in self.ledger.reset and orphaned):
+            raise Broken(
+                f"{at.workflow_id} {at.run_id} never ends: {vars(told)} "
+                f"{run.workflow_task} {list(run.activities.values())} {events[-3:]}"
+            )
+
+    def _is_open(self, workflow_id: str) -> bool:
+        run, _ = self.disk.stored(workflow_id)
+        return run is not None and run.running
 
     # ---- for whoever looks at it
     def seconds(self) -> float:

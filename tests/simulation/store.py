@@ -44,6 +44,18 @@ class Disk:
         events = History.FromString(b"".join(batch.blob for batch in blobs[0])).events
         return run, list(events)
 
+    def runs(self, workflow_id: str) -> list[str]:
+        """The IDs of all a workflow's runs."""
+        return [
+            run_id
+            for (run_id,) in self.rows(
+                "select run_id from runs where namespace_id = ? and kind = ? and execution_id = ? order by run_no",
+                self.namespace_id(),
+                WORKFLOW,
+                workflow_id,
+            )
+        ]
+
     def load(self, kind: int, execution_id: str, run_id: str = "") -> tuple[Any, int] | None:
         """An execution's run, or record, and its number."""
         found: list[Any] = []

@@ -32,10 +32,13 @@ class Witness:
         self.ledger.signals.setdefault(workflow_id, []).append(note)
         if workflow_id in self.ledger.deleted or workflow_id in self.ledger.terminated:
             return
+        if workflow_id in self.ledger.reset:
+            if not any(note in Told(self._all_signals(workflow_id, at)).signals for at in self.disk.runs(workflow_id)):
+                raise Broken(f"signal {note} to {workflow_id} was acknowledged and is in none of its runs")
+            return
         run, events = self.disk.stored(workflow_id)
         while run is not None:
-            buffered = [HistoryEvent.FromString(blob) for blob in run.buffered]
-            if note in Told([*events[:1], *(e for e in [*events, *buffered] if e.event_type == 26)]).signals:
+            if note in Told(self._all_signals(workflow_id, run.run_id)).signals:
                 return
             before = events[0].workflow_execution_started_event_attributes.continued_execution_run_id
             if not before:
@@ -43,6 +46,36 @@ class Witness:
                 return
             run, events = self.disk.stored(workflow_id, before)
         raise Broken(f"signal {note} to {workflow_id} was acknowledged and is not on the disk")
+
+    def _all_signals(self, workflow_id: str, run_id: str) -> list[HistoryEvent]:
+        """Also those that wait for the end of a workflow task."""
+        run, events = self.disk.stored(workflow_id, run_id)
+        events += [HistoryEvent.FromString(blob) for blob in run.buffered]
+        return [*events[:1], *(e for e in events if e.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)]
+
+    def reset(self, workflow_id: str, cut: int, run_id: str, carried: bool) -> None:
+        """A run was reset at event `cut` to run `run_id`: what was before the point is kept, and what it was told after
+        it is told again, if it is to be `carried` over."""
+        self.ledger.starts[workflow_id, run_id] = ""
+        if workflow_id in self.ledger.deleted:
+            return
+        run, after = self.disk.stored(workflow_id, run_id)
+        if run is None:
+            raise Broken(f"{workflow_id}: reset to {run_id} was acknowledged and is not on the disk")
+        bases = [event.workflow_task_failed_event_attributes.base_run_id for event in after[cut - 1 : cut + 1]]
+        base, before = self.disk.stored(workflow_id, max(bases))
+        where = f"{workflow_id}: reset of {max(bases)} at {cut} to {run_id}"
+        if before[: cut - 1] != after[: cut - 1]:
+            raise Broken(f"{where} does not have the history that it had")
+        if base.running:
+            raise Broken(f"{where} left the base running")
+        lost, told, had = set(), Told(after), Told(before)
+        if carried:
+            lost = {*had.signals} - {*told.signals} | (had.accepted | {*had.admitted}) - told.accepted - {
+                *told.admitted
+            }
+        if lost:
+            raise Broken(f"{where} lost {lost}")
 
     def updated(self, workflow_id: str, run_id: str, update_id: str, outcome: Outcome | None) -> None:
         """An update was answered: without an outcome it is accepted; with the one that its worker gives, completed."""

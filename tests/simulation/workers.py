@@ -95,8 +95,9 @@ class WorkflowWorker:
             failed.failure.message = "mischief"
             await self._call(failed)
             return
-        said = self._say_of_updates(task, Told(events))
-        commands = [place(message) for message in said if not message.id.endswith("reject")] + decide(events)
+        told = Told(events, task.workflow_execution.run_id)
+        said = self._say_of_updates(task, told)
+        commands = [place(message) for message in said if not message.id.endswith("reject")] + decide(told)
         completed = ws.RespondWorkflowTaskCompletedRequest(
             namespace=NAMESPACE, task_token=task.task_token, identity=self.name, commands=commands, messages=said
         )
@@ -123,6 +124,11 @@ class WorkflowWorker:
             respond(update_id, f"{update_id} done")
             for update_id in sorted(told.accepted - set(told.completed))
             if chance.random() < 0.7
+        ]
+        said += [
+            accept(update_id, event_id=event_id)
+            for update_id, event_id in told.admitted.items()
+            if chance.random() < 0.8
         ]
         for message in task.messages:
             fate = chance.random()

@@ -33,7 +33,7 @@ class Client(Sender):
             self.update_with_start,
         )
         act = self.chance.choices(acts, [12, 24, 6, 2, 2, 4, 4, 3, 3, 1, 12, 4])[0]
-        with suppress(NO):
+        with suppress(*NO):
             await act()
 
     async def start(self) -> None:
@@ -106,8 +106,8 @@ class Client(Sender):
             )
         )
 
-    async def terminate(self) -> None:
-        workflow_id = self.some_id()
+    async def terminate(self, workflow_id: str = "") -> None:
+        workflow_id = workflow_id or self.some_id()
         self.simulation.ledger.terminated.add(workflow_id)
         await self.insist(
             ws.TerminateWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution(workflow_id))
