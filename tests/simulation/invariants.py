@@ -185,12 +185,15 @@ async def check_end(simulation: Simulation) -> None:
         if not call.method.rpartition("/")[2].startswith("Poll"):
             raise Broken(f"{call.method} was never answered")
     _check_near_end(simulation)
+    ledger = simulation.ledger
+    if ledger.counted not in (None, ledger.changes):
+        raise Broken(f"{ledger.changes} changes of a schedule were acknowledged, it knows of {ledger.counted}")
     before = await simulation.histories()
     await simulation.restart()
     after = await simulation.histories()
     if before != after:
         raise Broken("a restart changed histories")
-    histories.check(simulation.ledger, after)
+    histories.check(ledger, after)
 
 
 def _check_near_end(simulation: Simulation) -> None:

@@ -30,6 +30,9 @@ class Ledger:
     terminated: set[str] = field(default_factory=set)
     """Workflow IDs that were terminated or deleted at some time: what was buffered then may be gone."""
     deleted: set[str] = field(default_factory=set)
+    changes: int = 0
+    """Acknowledged changes of a schedule that several people change, and how many it counted itself."""
+    counted: int | None = None
     reset: set[str] = field(default_factory=set)
     """Workflow IDs that were reset at some time: one signal is in several runs, and what a run asked of others near the
     point of the reset is asked twice."""

@@ -35,6 +35,12 @@ class Sender:
                     self.simulation.ledger.repeated.add(note)
                 await asyncio.sleep(0.02 + self.chance.random() * 0.3)
 
+    async def act(self) -> None:
+        """One thing at random."""
+
+    async def finish(self) -> None:
+        """The last thing: all acts are over, and there are no more faults."""
+
     def some_id(self) -> str:
         return f"w{self.chance.randrange(8)}"
 

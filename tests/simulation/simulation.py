@@ -33,6 +33,7 @@ from tests.simulation.ledger import Broken, Ledger
 from tests.simulation.network import Network
 from tests.simulation.plans import Told
 from tests.simulation.resets import Resetter
+from tests.simulation.schedules import Scheduler
 from tests.simulation.sender import TRY_AGAIN
 from tests.simulation.store import Connection, Disk
 from tests.simulation.witness import Witness
@@ -40,7 +41,11 @@ from tests.simulation.workers import ActivityWorker, WorkflowWorker
 from tests.simulation.workflow_client import Client
 
 POINTS = ("decided", "sealed", "before_commit", "after_commit", "before_delivery")
-OTHERS: dict[str, Callable[[Simulation, str], Any]] = {"resets": Resetter}
+OTHERS: dict[str, Callable[[Simulation, str], Any]] = {
+    "resetter": Resetter,
+    "scheduler": Scheduler,
+    "other-scheduler": Scheduler,
+}
 
 
 class Dead(BaseException):
@@ -238,21 +243,29 @@ class Simulation:
         self.time.go_on()
         began = self.seconds()
         helper = Client(self, "helper")
-        while open_now := await self.list("ExecutionStatus = 'Running'"):
+        finished = False
+        while (open_now := await self.list("ExecutionStatus = 'Running'")) or not finished:
             for found in open_now:
                 with suppress(NotFound):
                     await helper.signal(found.workflow_id)
             await asyncio.sleep(60)
-            if self.seconds() > began + 3600:
-                self._check_still_open(open_now[0], self.seconds() > began + 7200)
+            self.time.jump(1000)
+            if not finished and all(acting.done() for acting in self.acting.values()):
+                finished = True
+                invariants.check_now(self, 1)
+                for client in self.clients:
+                    await client.finish()
+            elif self.seconds() > began + 3600:
+                self._check_still_open(open_now, self.seconds() > began + 7200)
                 with suppress(NotFound):
                     await helper.terminate(open_now[0].workflow_id)
-        for acting in self.acting.values():
-            await acting
         await asyncio.sleep(120)
 
-    def _check_still_open(self, at: WorkflowExecution, for_long: bool) -> None:
+    def _check_still_open(self, open_now: list[WorkflowExecution], for_long: bool) -> None:
         """A run that was reset may wait for a child whose end was told to a run that had ended without it."""
+        if acting := [client.name for client, acting in self.acting.items() if not acting.done()]:
+            raise Broken(f"{acting} wait for ever for {self.network.waiting}")
+        at = open_now[0]
         run, events = self.disk.stored(at.workflow_id, at.run_id)
         told = Told(events)
         waits = [step for step in told.children if step not in told.ended]
@@ -270,6 +283,10 @@ class Simulation:
     # ---- for whoever looks at it
     def seconds(self) -> float:
         return asyncio.get_running_loop().time()
+
+    def now(self) -> int:
+        """The server's time, in microseconds since 1970."""
+        return (self.time if self.runtime is None else self.runtime.time).now()
 
     async def call(self, request: Any) -> Any:
         while True:
