@@ -9,10 +9,12 @@
     python -m benchmarks workflow --address localhost:7233 --pid 4711
     python -m benchmarks schedules                          60,000 schedules due at one instant, beside 64 callers
     python -m benchmarks visibility                         lists and counts over a million runs
+    python -m benchmarks overload                           64 starters at full speed beside 1,100 polls
 
 Parts: workflow, floor, above-floor, signals, timers (10,000 open in one run), pending (signals to a run with 2,000
 pending activities), payloads (1 KiB to 1 MiB), launch (time to the first answer, idle memory),
-schedules (not among everything: some three minutes), visibility (neither: it loads a million runs first, some two
+schedules (not among everything: some three minutes), overload (neither: a minute),
+visibility (neither: it loads a million runs first, some two
 minutes and 1.4 GB).
 """
 
@@ -57,6 +59,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=usual.runs, help="of visibility (default 1,000,000)")
     parser.add_argument("--database", type=Path, help="of visibility: load this file, or ask it when it is there")
     parser.add_argument("--schedules", type=int, default=usual.schedules, help="due at once (default 60,000)")
+    parser.add_argument(
+        "--overload-seconds", type=float, default=usual.overload_seconds, help="length of overload (default 60)"
+    )
     parser.add_argument("--pace", type=float, default=usual.pace, help="a caller's pause between calls (default 0.05)")
     return parser.parse_args()
 

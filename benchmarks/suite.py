@@ -19,6 +19,7 @@ import uvloop
 from benchmarks import large_runs
 from benchmarks.load import LoadFigures, OneActivityLoad
 from benchmarks.meter import ProcessMeter, calibration_ms
+from benchmarks.overload import SERVER_OPTIONS, overload
 from benchmarks.schedules import schedules as schedule_wave
 from benchmarks.visibility import visibility
 from tests.support.server_process import ServerProcess, dev_server_command, free_port
@@ -42,6 +43,7 @@ class Options:
     database: Path | None = None
     schedules: int = 60_000
     pace: float = 0.05
+    overload_seconds: float = 60
 
 
 class UnfitOptions(Exception):
@@ -178,6 +180,25 @@ def schedules(options: Options) -> Figures:
         return {"store": options.store, **figures}
 
 
+def overloaded(options: Options) -> Figures:
+    """64 starters at full speed beside 500 idle workers and 100 long polls, for `--overload-seconds`."""
+    if options.address:
+        raise UnfitOptions("the stalls of a server are read from its own metrics: this part launches its server")
+    port, metrics_port = free_port(), free_port()
+    with fresh_store(options) as database:
+        command = dev_server_command(port, "--metrics-port", str(metrics_port), *SERVER_OPTIONS, database=database)
+        if options.profile:
+            command[1:1] = ["-m", "cProfile", "-o", str(options.profile)]
+        process = ServerProcess(command, port)
+        try:
+            figures = uvloop.run(overload(process.address, metrics_port, options.overload_seconds))
+        finally:
+            process.stop()
+    if options.profile:
+        show_profile(options.profile)
+    return {"store": options.store, **figures}
+
+
 Growth = Callable[[str, ProcessMeter], Coroutine[Any, Any, Figures]]
 
 
@@ -208,6 +229,7 @@ PARTS: dict[str, Callable[[Options], Figures]] = {
     "payloads": payloads,
     "launch": launch,
     "schedules": schedules,
+    "overload": overloaded,
     "visibility": lambda options: visibility(options.runs, options.database),
 }
 

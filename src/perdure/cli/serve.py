@@ -24,8 +24,13 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(sign
 PARENT_SECONDS = 1.0
 """How often to see whether the parent lives, where the system cannot tell by itself."""
 
-GC_THRESHOLDS = (50_000, 50, 100)
-"""Calls make hardly any cycles; a collection that finds nothing is only a pause."""
+GC_THRESHOLDS = (10_000, 1_000_000, 1_000_000)
+"""Only the young are collected by themselves, often, in a few milliseconds: grpcio leaves a small circle with each call
+that is garbage at once. Older objects hold no circles that matter, and looking at all of them takes tenths of a second,
+so that waits for a quiet minute."""
+GC_QUIET_SECONDS = 60.0
+GC_WORTH_IT = 20
+"""Collections of the young after which the old are looked at."""
 
 
 def serve(config: Config, *, banner: bool = True, compose: Compose | None = None, with_parent: bool = False) -> int:
@@ -84,6 +89,7 @@ async def _serve(config: Config, banner: bool, compose: Compose | None, with_par
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    collect_when_quiet(asyncio.get_running_loop())
     if banner:
         # The reader may be gone, or never have been there: a launcher that closed the pipe still wants its server.
         with suppress(OSError):
@@ -122,6 +128,15 @@ def _on_signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
         except NotImplementedError:  # Windows
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
     return stopped
+
+
+def collect_when_quiet(loop: asyncio.AbstractEventLoop, seconds: float = GC_QUIET_SECONDS, seen: int = 0) -> None:
+    """Collect all garbage in a while without any collection of the young, if there were enough of them before."""
+    count = gc.get_count()[1]
+    if count == seen and count >= GC_WORTH_IT:
+        gc.collect()
+        count = 0
+    loop.call_later(seconds, collect_when_quiet, loop, seconds, count)
 
 
 def on_parents_end(loop: asyncio.AbstractEventLoop, end: Callable[[], object]) -> None:

@@ -419,7 +419,7 @@ class Runtime:
         except Stale:
             pass
         except PerdureError as error:
-            item.error = error
+            item.error = error.with_traceback(None)  # whose frames hold the item
             if shared.touched:
                 self._poison(loaded, item, error)
                 return

@@ -96,7 +96,11 @@ def _behaviour(
             raise
         except Exception as error:
             _log_failure(log, name, error)
-            return await _send(status_of(error), context)
+            status = status_of(error)
+            # Its frames hold the request, and some of them the error: a circle that would stay until the collector
+            # comes, which counts objects and not their megabytes.
+            error.__traceback__ = error.__context__ = error.__cause__ = None
+            return await _send(status, context)
         finally:
             if poll is not None:
                 gate.end_poll(poll)
