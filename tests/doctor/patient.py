@@ -221,6 +221,10 @@ class Knife:
         )
         return row
 
+    def run_id(self, execution_id: str) -> str:
+        [(run_id,)] = self.sql("select run_id from current where execution_id = ?", execution_id)
+        return str(run_id)
+
     def run_no(self, execution_id: str) -> int:
         return self.row(execution_id)[0]
 

@@ -96,6 +96,14 @@ def drop_message(kind: type[messages.Message]) -> Callable[[Knife], object]:
     return cut
 
 
+def send(blade: Knife, message: messages.Message) -> None:
+    """Put a message into the outbox."""
+    blade.sql("update marks set message_no = message_no + 1")
+    blade.sql(
+        "insert into outbox values ((select message_no from marks), '', ?, '', ?)", message.TO, messages.encode(message)
+    )
+
+
 def repeat_message(blade: Knife) -> None:
     blade.sql("update marks set message_no = message_no + 1")
     blade.sql(
@@ -169,6 +177,9 @@ CASES = [
     ("a standalone activity's task has no row", sql("delete from tasks where execution_id = 'lone'"), "task-lost", "lone"),
     ("a task's row is in another queue", sql("update tasks set queue = 'x' where queue = 'charging'"), "task", "busy"),
     ("a task has two rows", copy_task(task_no="task_no - 1000"), "task-twice", "busy"),
+    ("a stamp will be given again", edit("busy", put("stamp", 1)), "stamp", "busy"),
+    ("two activities have one stamp", edit("busy", lambda run: [setattr(one, "stamp", 1) for one in run.activities.values()]), "stamp", "busy"),
+    ("a standalone activity's stamp will be given again", edit("lone", put_state("stamp", 0)), "stamp", "lone"),
     # ---- messages, parents, children
     ("the start of its child is lost", drop_message(messages.StartChild), "child-start", "sender"),
     ("its signal is lost", drop_message(messages.SignalExternal), "external", "sender"),
@@ -197,6 +208,8 @@ CASES = [
     ("a schedule's times are no times", edit("resting", put_state("spec", b"\xff")), "schedule-spec", "resting"),
     ("a target is counted twice", edit("job", put_state("complete", 7)), "batch-count", "job"),
     ("a target is lost on its way", edit("job", lambda record: (put_state("next_sent", 2)(record), put_state("under_way", 1)(record))), "batch-target", "job"),
+    ("an answered target is under way", lambda blade: send(blade, messages.BatchOperation(from_run_id=blade.run_id("job"), number=9)), "batch-target", "job"),
+    ("a start that a schedule does not know is under way", lambda blade: send(blade, messages.StartScheduled(from_run_id=blade.run_id("hourly"), number=9)), "schedule-start", "hourly"),
     ("a job stands still", edit("job", put_state("due", 0)), "batch-stuck", "job"),
     ("a closed activity has no outcome", edit("finished", lambda record: record.items.pop((OUTCOME, ""))), "activity-outcome", "finished"),
     ("an open activity has an outcome", edit("lone", lambda record: record.items.update({(OUTCOME, ""): b""})), "activity-outcome", "lone"),

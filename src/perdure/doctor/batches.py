@@ -24,6 +24,10 @@ def check_job(subject: Subject, mail: Mail) -> None:
     for number in sent:
         if not mail.on_way(record.run_id, number, "operation", "result"):
             subject.report("batch-target", f"target {number} has neither answered nor is under way", _STUCK)
+    for number in sorted(mail.numbers(record.run_id, "operation") - set(sent)):
+        subject.report(
+            "batch-target", f"target {number} is under way, though it has answered or was never sent", _STUCK
+        )
     if not job.query:
         known = job.complete + job.failed + len(numbers)
         subject.differs("batch-count", "number of all targets", job.total, known, _STUCK)

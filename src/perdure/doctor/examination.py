@@ -7,7 +7,7 @@ messages under way.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from perdure.doctor.batches import check_job
@@ -20,7 +20,7 @@ from perdure.doctor.relatives import check_children, check_externals, check_pare
 from perdure.doctor.schedules import check_schedule
 from perdure.doctor.standalone import check_activity
 from perdure.doctor.subject import UNREADABLE, Others, Subject
-from perdure.doctor.tasks import TasksByRun, check_tasks
+from perdure.doctor.tasks import TasksByRun, check_stamps, check_tasks
 from perdure.doctor.visibility import check_row, check_values
 from perdure.doctor.waking import check_first_task, check_wake
 from perdure.engine.execution import ACTIVITY, BATCH, SCHEDULE, WORKFLOW
@@ -50,6 +50,11 @@ class _Examination:
 
     def run(self) -> Findings:
         findings, scan = self._findings, self._scan
+        total = 0
+        with suppress(StoreFailed):  # what cannot be counted is looked at all the same
+            total = scan.counts()[0]
+        if self._progress is not None:
+            self._progress(0, total)
         with self._guarded():
             check_pages(scan, self._tell)
             namespaces = read_namespaces(scan, self._tell)
@@ -59,7 +64,6 @@ class _Examination:
             others = Others(scan)
             mail.check_senders(others)
             tasks = TasksByRun(scan.tasks())
-            total = scan.counts()[0]
             for row in scan.runs():
                 self._run(row, namespaces, mail, others, tasks)
                 findings.executions += 1
@@ -92,6 +96,7 @@ class _Examination:
             check_keys(subject)
             check_current(subject, self._scan.current(row.key))
             check_wake(subject)
+            check_stamps(subject)
             self._findings.stale_tasks += check_tasks(subject, task_rows)
             check_row(subject, self._scan.execution(row.run_no))
             types = PREDEFINED if namespace is None else namespace.search_attribute_types

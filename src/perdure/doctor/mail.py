@@ -41,7 +41,7 @@ _SENT_OF = {StartChild: "start", SignalExternal: "signal", CancelExternal: "canc
 
 
 def link_of(message: Message) -> Link | None:
-    """The key by which `Mail.on_way` knows it; None of a message that nobody waits for."""
+    """What `Mail.on_way` knows it by; None of a message that nobody waits for."""
     match message:
         case StartChild() | SignalExternal() | CancelExternal():
             return _SENT_OF[type(message)], message.from_run_id, _initiated(message)
@@ -79,7 +79,7 @@ class Mail:
 
     def __init__(self, rows: Iterable[OutboxWrite], tell: Callable[[Finding], None]) -> None:
         self.count = 0
-        self._on_way: set[Link] = set()
+        self._on_way: dict[tuple[str, str], set[int]] = {}
         self._senders: list[tuple[int, str, str, Link]] = []
         self._tell = tell
         for row in rows:
@@ -88,7 +88,11 @@ class Mail:
 
     def on_way(self, run_id: str, number: int, *words: str) -> bool:
         """Whether one of these messages is under way."""
-        return any((word, run_id, number) in self._on_way for word in words)
+        return any(number in self._on_way.get((word, run_id), ()) for word in words)
+
+    def numbers(self, run_id: str, word: str) -> set[int]:
+        """Of all such messages that are under way."""
+        return self._on_way.get((word, run_id), set())
 
     def _take(self, row: OutboxWrite) -> None:
         try:
@@ -102,9 +106,11 @@ class Mail:
             self._report("message-address", row.message_no, f"is for {place}, its row says {row.execution_id!r}")
         if link is None:
             return
-        if link in self._on_way:
-            self._report("message-twice", row.message_no, f"({link[0]} {link[2]} of run {link[1]}) is under way twice")
-        self._on_way.add(link)
+        word, run_id, number = link
+        numbers = self._on_way.setdefault((word, run_id), set())
+        if number in numbers:
+            self._report("message-twice", row.message_no, f"({word} {number} of run {run_id}) is under way twice")
+        numbers.add(number)
         if isinstance(message, StartChild | SignalExternal | CancelExternal):
             self._senders.append((row.message_no, message.from_namespace_id, message.from_workflow_id, link))
 

@@ -24,6 +24,9 @@ def check_schedule(subject: Subject, mail: Mail, others: Others) -> None:
         if not mail.on_way(record.run_id, number, "scheduled start", "scheduled started"):
             wrong = f"its start of {action[Action.WORKFLOW_ID]!r} is neither answered nor under way"
             subject.report("schedule-start", wrong, _STUCK)
+    known = {action[Action.NUMBER] for action in state.starting}
+    for number in sorted(mail.numbers(record.run_id, "scheduled start") - known):
+        subject.report("schedule-start", f"its start number {number} is under way, and it does not know of it", _STUCK)
     for running in state.running:
         number = running[Running.NUMBER]
         if not _runs(subject, running, others) and not mail.on_way(record.run_id, number, "scheduled closed"):

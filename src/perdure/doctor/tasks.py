@@ -65,6 +65,22 @@ def check_tasks(subject: Subject, rows: Sequence[TaskWrite]) -> int:
     return stale
 
 
+def check_stamps(subject: Subject) -> None:
+    """No two attempts have a stamp in common, nor will the next one: a stamp is what tells a live task from a dead one.
+    (Workflow tasks are told apart by their events too, and may have a stamp that was drawn.)"""
+    run = subject.run
+    if subject.row.kind == ACTIVITY:
+        stamps, last = [run.state.attempt.stamp], run.state.stamp
+    elif subject.row.kind == WORKFLOW:
+        stamps, last = [activity.stamp for activity in run.activities.values()], run.stamp
+    else:
+        return
+    if len(set(stamps)) < len(stamps):
+        subject.report("stamp", "two of its activities have the same stamp")
+    if stamps and max(stamps) > last:
+        subject.report("stamp", f"an activity has stamp {max(stamps)}, and the next one gets {last + 1}")
+
+
 def _name(task: Wanted) -> str:
     kind, scheduled_event_id, _ = task
     if kind == WORKFLOW_QUEUE:
