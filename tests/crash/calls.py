@@ -17,7 +17,7 @@ from temporalio.api.common.v1 import Payloads, WorkflowExecution, WorkflowType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.converter import DataConverter
-from temporalio.exceptions import CancelledError, TerminatedError
+from temporalio.exceptions import CancelledError, TerminatedError, TimeoutError
 from temporalio.service import RPCError, RPCStatusCode
 
 from tests.crash.ledger import Ending, Ledger, Sent
@@ -29,6 +29,7 @@ CALL_TIMEOUT = timedelta(seconds=3)
 COMPLETED = WorkflowExecutionStatus.COMPLETED
 CANCELED = WorkflowExecutionStatus.CANCELED
 TERMINATED = WorkflowExecutionStatus.TERMINATED
+TIMED_OUT = WorkflowExecutionStatus.TIMED_OUT
 
 T = TypeVar("T")
 
@@ -153,6 +154,8 @@ class Calls:
                         return Ending(CANCELED)
                     case TerminatedError():
                         return Ending(TERMINATED)
+                    case TimeoutError():
+                        return Ending(TIMED_OUT)
                 raise
 
         ending = await self.while_down_wait(outcome)

@@ -40,7 +40,7 @@ _E = EventType
 def check_acknowledged(page: Ledger, found: Found, ran: Iterable[Ran]) -> None:
     """All of `page` is true: every start is listed, and what was touched is in history, once."""
     check_starts(page, found)
-    check_ran_once(ran)
+    check_ran_once([*ran, *page.handed])
     for chain in found.chains:
         check_chain(page, chain)
     check_outcomes(page, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -20,7 +21,7 @@ from tests.crash.checks import check_acknowledged, check_end, check_replay
 from tests.crash.examining import check_copy, check_file, copied
 from tests.crash.ledger import all_ran
 from tests.crash.load import Load
-from tests.crash.processes import Forked, quiet_runtime, serve, work
+from tests.crash.processes import SETTINGS, Forked, quiet_runtime, serve, work
 from tests.crash.reading import read_everything, read_touched
 from tests.support.server_process import ServerProcess, dev_server_command, free_port
 
@@ -222,7 +223,8 @@ class _Endurance:
         self._workers[number : number + 1] = [worker]
 
     async def _launch_dev_server(self) -> None:
-        command = dev_server_command(self._port, database=self._database)
+        settings = [f"--dynamic-config-value={name}={json.dumps(value)}" for name, value in SETTINGS.items()]
+        command = dev_server_command(self._port, *settings, database=self._database)
         self._server = await asyncio.to_thread(ServerProcess, command, self._port)
 
     async def _fork_server(self, point: str = "", hit: int = 0) -> Forked:

@@ -48,6 +48,22 @@ class Plan:
     triggered: int
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One execution of an activity's function by a worker."""
+
+    workflow_id: str
+    """Empty for an activity that no workflow scheduled."""
+    run_id: str
+    activity_id: str
+    attempt: int
+    stamp: int
+    """0 for a local activity, of which the server does not know."""
+    proof: str
+    """Drawn for this execution, and part of its result."""
+    local: bool = False
+
+
 @dataclass
 class Ledger:
     """Entries are made after the reply arrived, never before; only `sent` and `proofs` are written ahead."""
@@ -58,6 +74,8 @@ class Ledger:
     """(workflow ID, sender): the sender's signals, by their number."""
     completions: dict[tuple[str, str, str], str] = field(default_factory=dict)
     """(workflow ID, run ID, activity ID): the proof in the result that was accepted."""
+    handed: list[Ran] = field(default_factory=list)
+    """Attempts that clients were given, to complete by hand."""
     proofs: set[str] = field(default_factory=set)
     """Proofs that clients put into results of activities that they complete themselves."""
     cancels: set[str] = field(default_factory=set)
@@ -81,22 +99,6 @@ class Ledger:
         page = deepcopy(self)
         self.touched.clear()
         return page
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """One execution of an activity's function by a worker."""
-
-    workflow_id: str
-    """Empty for an activity that no workflow scheduled."""
-    run_id: str
-    activity_id: str
-    attempt: int
-    stamp: int
-    """0 for a local activity, of which the server does not know."""
-    proof: str
-    """Drawn for this execution, and part of its result."""
-    local: bool = False
 
 
 class RunLog:

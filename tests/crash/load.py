@@ -17,7 +17,9 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.service import RPCStatusCode
 
+from perdure.engine.tokens import ACTIVITY_TASK, decode_token
 from tests.crash.calls import NAMESPACE, Calls, payloads, request_id, values
+from tests.crash.ledger import Ran
 from tests.crash.stories import chains, families, messages, operators, steps, updates
 from tests.crash.stories.kit import BY_HAND_QUEUE, Proof
 
@@ -79,6 +81,9 @@ class Load:
         [number] = values(task.input)
         proof = request_id(random)
         calls.ledger.proofs.add(proof)
+        stamp = decode_token(task.task_token, ACTIVITY_TASK).stamp
+        ran = Ran(execution.workflow_id, execution.run_id, task.activity_id, task.attempt, stamp, proof)
+        calls.ledger.handed.append(ran)
         result = payloads(Proof(2 * number, proof))
         if random.random() < 0.5:
             answer = await calls.until_answered(

@@ -37,6 +37,7 @@ from tests.crash.stories.kit import PROOF, QUEUE
 from tests.support.crashing_server import Trap
 
 READY_WITHIN = 20.0
+SETTINGS = {"activity.operatorCommandsEnabled": True}
 STICKY_TIMEOUT = timedelta(seconds=1)
 """How long a task waits for a worker that was killed."""
 
@@ -96,7 +97,7 @@ async def serve(ready: Connection, port: int, database: Path, point: str, hit: i
     """A server; once it gets SIGUSR1 it kills itself when it passes `point` the `hit`-th time, if one is named."""
     trap = Trap(point, hit)
     compose = trap.compose if point else compose_server
-    async with Server(str(database), port, compose=compose) as server:
+    async with Server(str(database), port, dynamic_config=SETTINGS, compose=compose) as server:
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, trap.arm)
         ready.send(True)
         sys.exit(str(await server.failed()))

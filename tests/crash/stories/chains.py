@@ -8,12 +8,13 @@ from random import Random
 from typing import Any
 
 import temporalio.api.workflowservice.v1 as ws
+from google.protobuf.duration_pb2 import Duration
 from temporalio import workflow
 from temporalio.api.common.v1 import RetryPolicy, WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.exceptions import ApplicationError
 
-from tests.crash.calls import CANCELED, COMPLETED, NAMESPACE, TERMINATED, Calls, Stories, request_id
+from tests.crash.calls import CANCELED, COMPLETED, NAMESPACE, TERMINATED, TIMED_OUT, Calls, Stories, request_id
 from tests.crash.stories.families import Patient
 from tests.crash.stories.kit import ACTIVITY
 from tests.crash.stories.steps import double
@@ -71,6 +72,11 @@ async def terminated(calls: Calls, name: str, random: Random) -> None:
     await calls.ends(name, TERMINATED)
 
 
+async def timed_out(calls: Calls, name: str, random: Random) -> None:
+    await calls.start(name, Patient, random, workflow_run_timeout=Duration(seconds=1))
+    await calls.ends(name, TIMED_OUT)
+
+
 async def retried(calls: Calls, name: str, random: Random) -> None:
     attempts = random.randint(2, 3)
     policy = RetryPolicy(backoff_coefficient=1)
@@ -126,5 +132,12 @@ async def reset(calls: Calls, name: str, random: Random) -> None:
     assert (ending.status, ending.result) == (COMPLETED, [["ann", 0], ["ann", 1]]), f"{name} ended with {ending}"
 
 
-STORIES: Stories = {"cancelled": cancelled, "terminated": terminated, "retried": retried, "cron": cron, "reset": reset}
+STORIES: Stories = {
+    "cancelled": cancelled,
+    "terminated": terminated,
+    "timed-out": timed_out,
+    "retried": retried,
+    "cron": cron,
+    "reset": reset,
+}
 WORKFLOWS: list[Any] = [SucceedsAt, Counts, Pays]

@@ -10,6 +10,7 @@ from temporalio import workflow
 from temporalio.workflow import ParentClosePolicy
 
 from tests.crash.calls import CANCELED, COMPLETED, TERMINATED, Calls, Stories
+from tests.crash.ledger import Sent
 from tests.crash.stories.kit import ACTIVITY, CHILD
 from tests.crash.stories.steps import Steps, double
 
@@ -103,6 +104,7 @@ async def family(calls: Calls, name: str, random: Random) -> None:
     count = random.randint(1, 3)
     await calls.start(name, Family, random, count)
     await calls.ends(name, COMPLETED, Family.expected(name, count))
+    calls.ledger.sent[f"{name}.echo", name] = [Sent(1, True) for _ in range(3)]
 
 
 async def leaves(calls: Calls, name: str, random: Random) -> None:
@@ -130,6 +132,7 @@ async def meddles(calls: Calls, name: str, random: Random) -> None:
     await calls.start(name, Meddles, random, f"{name}.other")
     await calls.ends(name, COMPLETED)
     await calls.ends(f"{name}.other", CANCELED)
+    calls.ledger.sent[f"{name}.other", name] = [Sent(1, True) for _ in range(3)]
 
 
 STORIES: Stories = {"family": family, "leaves": leaves, "meddles": meddles}

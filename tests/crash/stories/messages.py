@@ -11,6 +11,7 @@ import temporalio.api.workflowservice.v1 as ws
 from temporalio import workflow
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.query.v1 import WorkflowQuery
+from temporalio.service import RPCStatusCode
 
 from tests.crash.calls import COMPLETED, NAMESPACE, Calls, Stories, payloads, request_id, values
 from tests.crash.stories.kit import ACTIVITY
@@ -97,7 +98,9 @@ async def queried(calls: Calls, name: str, random: Random) -> None:
             execution=WorkflowExecution(workflow_id=name, run_id=run_id),
             query=WorkflowQuery(query_type="held"),
         )
-        held = values((await calls.until_answered(calls.rpc.query_workflow, request)).query_result)[0]
+        # A new server says at once that it has seen no worker yet.
+        ask = partial(calls.until_answered, calls.rpc.query_workflow, request, but=RPCStatusCode.FAILED_PRECONDITION)
+        held = values((await calls.until(ask)).query_result)[0]
         assert held == [["ann", told] for told in range(number + 1)], f"{name} was told {number + 1}, and says {held}"
     await calls.ends(name, COMPLETED, [["ann", number] for number in range(notes)])
 

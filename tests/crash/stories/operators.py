@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -14,7 +16,7 @@ import temporalio.api.workflowservice.v1 as ws
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from temporalio import activity, workflow
-from temporalio.api.common.v1 import ActivityType, ResetOptions, RetryPolicy, WorkflowExecution, WorkflowType
+from temporalio.api.common.v1 import ActivityType, ResetOptions, RetryPolicy, WorkflowType
 from temporalio.api.enums.v1 import BatchOperationState, PendingActivityState, ScheduleOverlapPolicy
 from temporalio.api.schedule.v1 import IntervalSpec, Schedule, SchedulePatch, TriggerImmediatelyRequest
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -62,43 +64,78 @@ async def held(calls: Calls, name: str, random: Random) -> None:
     """While an activity is paused nothing of it runs, whatever else is done to it; then it goes on."""
     release = calls.releases / name
     run_id = await calls.start(name, Held, random, str(release))
-    whole: dict[str, Any] = {
-        "namespace": NAMESPACE,
-        "execution": WorkflowExecution(workflow_id=name, run_id=run_id),
-        "id": "held",
-        "identity": "load",
-    }
 
-    async def shown(**state: Any) -> Any:
+    async def look() -> Shown | None:
         for pending in (await calls.describe(name)).pending_activities:
-            if pending.attempt > 1 and all(getattr(pending, field) == value for field, value in state.items()):
-                return pending
+            return Shown(pending.state, pending.attempt, pending.activity_options.heartbeat_timeout)
         return None
 
-    def ran() -> int:
-        return sum(ran.run_id == run_id for ran in all_ran(calls.releases))
-
-    await calls.until(shown)
-    pause = ws.PauseActivityRequest(**whole, request_id=request_id(random))
-    await calls.until_answered(calls.rpc.pause_activity, pause)
-    await calls.until(lambda: shown(state=PAUSED))
-    before = ran()
-    options = act.ActivityOptions(heartbeat_timeout=Duration(nanos=random.randint(500, 999) * 1_000_000))
-    change = ws.UpdateActivityOptionsRequest(
-        **whole, activity_options=options, update_mask=FieldMask(paths=["heartbeat_timeout"])
-    )
-    await calls.until_answered(calls.rpc.update_activity_options, change)
-    if random.random() < 0.5:
-        again = ws.ResetActivityRequest(**whole, keep_paused=True)
-        await calls.until_answered(calls.rpc.reset_activity, again)
-    await asyncio.sleep(random.uniform(0, 0.3))
-    [pending] = (await calls.describe(name)).pending_activities
-    assert pending.state == PAUSED, f"the acknowledged pause of {name} is lost: {pending}"
-    assert pending.activity_options.heartbeat_timeout == options.heartbeat_timeout, f"{name} lost its new options"
-    assert ran() == before, f"the paused activity of {name} ran"
-    await calls.until_answered(calls.rpc.unpause_activity, ws.UnpauseActivityRequest(**whole))
+    whole = {"namespace": NAMESPACE, "workflow_id": name, "run_id": run_id, "activity_id": "held", "identity": "load"}
+    await hold(calls, name, random, whole, look)
     release.touch()
     await calls.ends(name, COMPLETED, 1)
+
+
+async def held_alone(calls: Calls, name: str, random: Random) -> None:
+    """The same of an activity without a workflow."""
+    release = calls.releases / name
+    run_id = await start_activity(calls, name, random, released, str(release))
+    whole = {"namespace": NAMESPACE, "run_id": run_id, "activity_id": name, "identity": "load"}
+    question = ws.DescribeActivityExecutionRequest(namespace=NAMESPACE, activity_id=name, run_id=run_id)
+
+    async def look() -> Shown:
+        info = (await calls.until_answered(calls.rpc.describe_activity_execution, question)).info
+        return Shown(info.run_state, info.attempt, info.heartbeat_timeout)
+
+    await hold(calls, name, random, whole, look)
+    release.touch()
+    outcome = await activity_outcome(calls, name, run_id)
+    assert outcome.HasField("result"), f"activity {name} ended with {outcome}"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    state: int
+    attempt: int
+    heartbeat_timeout: Duration
+
+
+async def hold(
+    calls: Calls, name: str, random: Random, whole: dict[str, str], look: Callable[[], Awaitable[Shown | None]]
+) -> None:
+    """Pause a failing activity, change it meanwhile, and let it go on."""
+
+    async def has_failed() -> bool:
+        shown = await look()
+        return shown is not None and shown.attempt > 1
+
+    async def is_paused() -> bool:
+        shown = await look()
+        return shown is not None and shown.state == PAUSED
+
+    def ran() -> int:
+        return sum(ran.run_id == whole["run_id"] for ran in all_ran(calls.releases))
+
+    await calls.until(has_failed)
+    pause = ws.PauseActivityExecutionRequest(**whole, request_id=request_id(random))
+    await calls.until_answered(calls.rpc.pause_activity_execution, pause)
+    await calls.until(is_paused)
+    before = ran()
+    options = act.ActivityOptions(heartbeat_timeout=Duration(nanos=random.randint(500, 999) * 1_000_000))
+    change = ws.UpdateActivityExecutionOptionsRequest(
+        **whole, activity_options=options, update_mask=FieldMask(paths=["heartbeat_timeout"])
+    )
+    await calls.until_answered(calls.rpc.update_activity_execution_options, change)
+    if random.random() < 0.5:
+        again = ws.ResetActivityExecutionRequest(**whole, keep_paused=True)
+        await calls.until_answered(calls.rpc.reset_activity_execution, again)
+    await asyncio.sleep(random.uniform(0, 0.3))
+    shown = await look()
+    assert shown is not None
+    assert shown.state == PAUSED, f"the acknowledged pause of {name} is lost: {shown}"
+    assert shown.heartbeat_timeout == options.heartbeat_timeout, f"{name} lost its new options: {shown}"
+    assert ran() == before, f"the paused activity of {name} ran"
+    await calls.until_answered(calls.rpc.unpause_activity_execution, ws.UnpauseActivityExecutionRequest(**whole))
 
 
 async def job(calls: Calls, name: str, random: Random) -> None:
@@ -206,21 +243,7 @@ async def scheduled(calls: Calls, name: str, random: Random) -> None:
 
 
 async def standalone(calls: Calls, name: str, random: Random) -> None:
-    attempt = random.randint(1, 3)
-    request = ws.StartActivityExecutionRequest(
-        namespace=NAMESPACE,
-        identity="load",
-        request_id=request_id(random),
-        activity_id=name,
-        activity_type=ActivityType(name=double_at.__name__),
-        task_queue=TaskQueue(name=QUEUE),
-        retry_policy=RetryPolicy(initial_interval=Duration(nanos=100_000_000), backoff_coefficient=1),
-        input=payloads(4, attempt),
-    )
-    request.start_to_close_timeout.FromTimedelta(ATTEMPT_TIMEOUT)
-    run_id = (await calls.until_answered(calls.rpc.start_activity_execution, request)).run_id
-    known = calls.ledger.standalone.setdefault((name, run_id), "")
-    assert not known
+    run_id = await start_activity(calls, name, random, double_at, 4, random.randint(1, 3))
     cancelled = random.random() < 0.3
     if cancelled:
         cancel = ws.RequestCancelActivityExecutionRequest(
@@ -230,17 +253,45 @@ async def standalone(calls: Calls, name: str, random: Random) -> None:
         await calls.until_answered(
             calls.rpc.request_cancel_activity_execution, cancel, but=RPCStatusCode.FAILED_PRECONDITION
         )
+    outcome = await activity_outcome(calls, name, run_id)
+    assert cancelled or outcome.HasField("result"), f"activity {name} ended with {outcome}"
+
+
+async def start_activity(calls: Calls, name: str, random: Random, function: Any, *args: Any) -> str:
+    request = ws.StartActivityExecutionRequest(
+        namespace=NAMESPACE,
+        identity="load",
+        request_id=request_id(random),
+        activity_id=name,
+        activity_type=ActivityType(name=function.__name__),
+        task_queue=TaskQueue(name=QUEUE),
+        retry_policy=RetryPolicy(initial_interval=Duration(nanos=100_000_000), backoff_coefficient=1),
+        input=payloads(*args),
+    )
+    request.start_to_close_timeout.FromTimedelta(ATTEMPT_TIMEOUT)
+    run_id: str = (await calls.until_answered(calls.rpc.start_activity_execution, request)).run_id
+    calls.ledger.standalone[name, run_id] = ""
+    return run_id
+
+
+async def activity_outcome(calls: Calls, name: str, run_id: str) -> act.ActivityExecutionOutcome:
     poll = ws.PollActivityExecutionRequest(namespace=NAMESPACE, activity_id=name, run_id=run_id)
 
-    async def over() -> Any:
+    async def over() -> act.ActivityExecutionOutcome | None:
         reply = await calls.until_answered(calls.rpc.poll_activity_execution, poll)
         return reply.outcome if reply.HasField("outcome") else None
 
     outcome = await calls.until(over)
-    assert cancelled or outcome.HasField("result"), f"activity {name} ended with {outcome}"
     calls.ledger.standalone[name, run_id] = str(outcome)
+    return outcome
 
 
-STORIES: Stories = {"held": held, "job": job, "scheduled": scheduled, "standalone": standalone}
+STORIES: Stories = {
+    "held": held,
+    "held-alone": held_alone,
+    "job": job,
+    "scheduled": scheduled,
+    "standalone": standalone,
+}
 WORKFLOWS: list[Any] = [Held, Scheduled]
 ACTIVITIES: list[Any] = [released]

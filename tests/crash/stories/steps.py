@@ -28,6 +28,12 @@ async def double_at(number: int, attempt: int) -> Proof:
 
 
 @activity.defn
+async def double_slowly(number: int, seconds: float) -> Proof:
+    await asyncio.sleep(seconds)
+    return proved(2 * number)
+
+
+@activity.defn
 async def elsewhere() -> Proof:
     activity.raise_complete_async()
 
@@ -74,11 +80,14 @@ class Flaky:
 
 @workflow.defn
 class Local:
-    """Local activities, some of which fail at first, and a timer in the middle."""
+    """Local activities, some of which fail at first, and a timer in the middle. A slow one outlasts workflow tasks."""
 
     @workflow.run
-    async def run(self, count: int) -> int:
+    async def run(self, count: int, slow: bool) -> int:
         total = 0
+        if slow:
+            long = {**ACTIVITY, "start_to_close_timeout": timedelta(seconds=10)}
+            total += (await workflow.execute_local_activity(double_slowly, args=[0, 2.5], **long)).value
         for number in range(count):
             proof = await workflow.execute_local_activity(double_at, args=[number, 1 + number % 2], **ACTIVITY)
             total += proof.value
@@ -135,7 +144,7 @@ async def flaky(calls: Calls, name: str, random: Random) -> None:
 
 async def local(calls: Calls, name: str, random: Random) -> None:
     count = random.randint(1, 5)
-    await calls.start(name, Local, random, count)
+    await calls.start(name, Local, random, count, random.random() < 0.3)
     await calls.ends(name, COMPLETED, sum(2 * number for number in range(count)))
 
 
@@ -179,4 +188,4 @@ STORIES: Stories = {
     "impatient": cancelled_activity,
 }
 WORKFLOWS: list[Any] = [Steps, Flaky, Local, Elsewhere, Impatient]
-ACTIVITIES: list[Any] = [double, double_at, elsewhere, beat_until_cancelled]
+ACTIVITIES: list[Any] = [double, double_at, double_slowly, elsewhere, beat_until_cancelled]
