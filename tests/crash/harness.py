@@ -31,7 +31,7 @@ HANDS = 2
 WORKERS = 2
 DEATH_WITHIN = 20.0
 """Seconds in which load must bring the server to the named point it dies at."""
-RESUMES_WITHIN = 0.8
+RESUMES_WITHIN = 0.6
 EXAMINED_EVERY = 5
 """Deaths of the server after which its file is examined as it is."""
 END_WITHIN = 40.0
@@ -275,7 +275,7 @@ class _Endurance:
             self._report(f"{now - self._began:5.0f} s: {kills} kills, {stories} stories told to their end")
 
 
-def kills_at_random(seed: int, count: int, *, longest: float = 0.8) -> list[Kill]:
+def kills_at_random(seed: int, count: int, *, longest: float = 0.6) -> list[Kill]:
     """`count` kills of the server; every sixth or so hits one that is still starting. A worker dies now and then."""
     random = Random(seed)
     kills: list[Kill] = []

@@ -20,14 +20,14 @@ from temporalio.service import RPCStatusCode
 from perdure.engine.tokens import ACTIVITY_TASK, decode_token
 from tests.crash.calls import NAMESPACE, Calls, payloads, request_id, values
 from tests.crash.ledger import Ran
-from tests.crash.stories import chains, families, messages, operators, steps, updates
+from tests.crash.stories import chains, families, holds, jobs, messages, steps, updates
 from tests.crash.stories.kit import BY_HAND_QUEUE, Proof
 
 POLL_TIMEOUT = timedelta(seconds=20)
-_CHAPTERS: tuple[Any, ...] = (steps, messages, families, chains, updates, operators)
+_CHAPTERS: tuple[Any, ...] = (steps, messages, families, chains, updates, holds, jobs)
 STORIES = {name: story for chapter in _CHAPTERS for name, story in chapter.STORIES.items()}
 WORKFLOWS = [workflow for chapter in _CHAPTERS for workflow in chapter.WORKFLOWS]
-ACTIVITIES = [*steps.ACTIVITIES, *operators.ACTIVITIES]
+ACTIVITIES = [*steps.ACTIVITIES, *holds.ACTIVITIES]
 
 
 class Load:
