@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from temporalio.api.common.v1 import Memo, SearchAttributes
-from temporalio.api.enums.v1 import EventType, WorkflowIdConflictPolicy, WorkflowIdReusePolicy
+from temporalio.api.enums.v1 import CommandType, EventType, WorkflowIdConflictPolicy, WorkflowIdReusePolicy
 from temporalio.api.workflowservice.v1 import (
     SignalWithStartWorkflowExecutionRequest,
     StartWorkflowExecutionRequest,
@@ -17,7 +17,7 @@ from perdure.engine.start import StartOutcome, signal_with_start, start_workflow
 from perdure.engine.times import SECOND
 from perdure.engine.validation import validate_signal_with_start, validate_start
 from perdure.errors import InvalidArgument, WorkflowAlreadyStarted
-from tests.engine.given import NOON, Scene, complete_workflow, fail_workflow, given, payload, payloads, seconds
+from tests.engine.given import NOON, Scene, command, complete_workflow, fail_workflow, given, payload, payloads, seconds
 
 REUSE = WorkflowIdReusePolicy
 CONFLICT = WorkflowIdConflictPolicy
@@ -49,6 +49,10 @@ def signal_start(scene: Scene, **fields: Any) -> StartOutcome:
     current = scene.execution.current
     run = scene.execution.runs[current.run_id] if current else None
     return scene.decide_shared(lambda shared: signal_with_start(shared, run, request))
+
+
+def continue_as_new() -> Any:
+    return command(CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION, "continue_as_new_workflow_execution")
 
 
 def closed(*, failed: bool = False) -> Scene:
@@ -255,6 +259,26 @@ def test_signal_with_start_puts_the_signal_before_the_first_task() -> None:
 
     assert outcome.started
     assert scene.kinds() == ["WorkflowExecutionStarted", "WorkflowExecutionSignaled", "WorkflowTaskScheduled"]
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_a_start_that_is_repeated_after_the_workflow_went_on_starts_nothing(over: bool) -> None:
+    """Its first answer was lost, and by now another run goes on, or has ended."""
+    scene = given()
+    first = start(scene, request_id="r")
+    for _ in range(2):
+        scene.advance(1)
+        scene.complete(continue_as_new())
+    if over:
+        scene.complete(complete_workflow())
+    latest = scene.run
+
+    outcome = start(scene, request_id="r")
+
+    assert (outcome.started, outcome.run_id) == (True, first.run_id)
+    assert scene.run is latest
+    if over:
+        assert not signal_start(scene, request_id="r").started
 
 
 def test_signal_with_start_signals_the_running_one_once_a_request_id() -> None:

@@ -56,6 +56,8 @@ class Successor:
         execution = shared.execution
         closed = None if execution.current is None else execution.runs.get(execution.current.run_id)
         turn = create_run(shared, self.run_id, shared.entropy.uuid(), self._fill)
+        if closed is not None:
+            turn.run.chain_request_id = closed.chain_request_id or closed.create_request_id
         watching.hand_over(closed, turn.run)
         finish(turn)
 

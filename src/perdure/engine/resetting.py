@@ -234,6 +234,7 @@ def _take_up(shared: Shared, base: Run, rebuilding: Rebuilding, reset: Reset) ->
     run = rebuilding.finished()
     now = shared.now
     run.create_request_id = base.create_request_id
+    run.chain_request_id = base.chain_request_id
     run.reset_request_id = reset.request_id
     run.ancestors = [*base.ancestors, base.run_id][-_ANCESTORS:]
     run.changes.inherits = (base.run_no, rebuilding.inherited_event_id)

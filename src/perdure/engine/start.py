@@ -125,6 +125,8 @@ def start_workflow(shared: Shared, current: Run | None, request: StartWorkflowEx
             if request.request_eager_execution:
                 outcome.eager = _first_task_again(current)
             return outcome
+        if request.request_id == current.chain_request_id:
+            return _began_with(current)
         if current.request_ids.get(request.request_id, (0, 0))[0] == _OPTIONS_UPDATED:
             return _attached(existing(current), request.request_id)
         if current.running:
@@ -173,7 +175,8 @@ def signal_with_start(
             _signal(turn, request, with_start=False)
             finish(turn)
             return _signalled(existing(current), request.request_id)
-        if request.request_id == current.create_request_id or signals.was_signalled(current, request.request_id):
+        known = (current.create_request_id, current.chain_request_id)
+        if request.request_id in known or signals.was_signalled(current, request.request_id):
             return _signalled(existing(current), request.request_id)
         if not current.running:
             _check_reuse(current, request)
@@ -212,6 +215,13 @@ def _signal(turn: Turn, request: SignalWithStartWorkflowExecutionRequest, *, wit
 def existing(run: Run, *, started: bool = False) -> StartOutcome:
     """An answer that names the run that is there."""
     return StartOutcome(run, run.run_id, started, run.status, run.first_run_id)
+
+
+def _began_with(run: Run) -> StartOutcome:
+    """For a client that did not hear that it started a workflow which has gone on in another run since."""
+    outcome = existing(run, started=True)
+    outcome.run_id = run.first_run_id
+    return outcome
 
 
 def _attached(outcome: StartOutcome, request_id: str) -> StartOutcome:

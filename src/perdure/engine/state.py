@@ -134,6 +134,8 @@ class RunCore(Fields, eq=False):
     """Serialised VersioningOverride, or empty."""
     watchers: list[list[Any]] = []
     """Whom to tell of the end, see watching.py."""
+    chain_request_id: str = ""
+    """Of a run that goes on where another ended: the request that started the first of them."""
 
 
 class Run(RunCore, eq=False):

@@ -45,7 +45,8 @@ def update_with_start(
             assert progress is not None
             return StartedWithUpdate(existing(current), current, progress, True)
         if current.running and (
-            start.request_id == current.create_request_id or progress_of(turn, update_id) is not None
+            start.request_id in (current.create_request_id, current.chain_request_id)
+            or progress_of(turn, update_id) is not None
         ):
             return _attach(turn, existing(current), update)
         if current.running and start.workflow_id_conflict_policy == _USE_EXISTING:
