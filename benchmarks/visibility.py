@@ -13,10 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from perdure.storage.sqlite import SqliteStore
 from perdure.storage.store import Batch, Refused, RunWrite, StoreFailed, VisibilityWrite

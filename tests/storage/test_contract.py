@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from perdure.errors import InvalidArgument
 from perdure.storage.store import ItemWrite, NamespaceWrite, QueueWrite, Refused, RunDelete, Store, VisibilityChange

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from perdure.storage.sqlite import SqliteStore, visibility
 from perdure.storage.store import VisibilityChange, VisibilityWrite

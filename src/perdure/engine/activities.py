@@ -6,9 +6,9 @@ the last attempt) and the close event are written together. Attempts that were r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import (
@@ -47,8 +47,7 @@ Which = TaskToken | str
 """How a worker names an activity: by the token of its task, or by the activity ID."""
 
 
-@dataclass(slots=True)
-class StartedActivity:
+class StartedActivity(Struct):
     """`answer` is a complete serialised PollActivityTaskQueueResponse."""
 
     answer: bytes
@@ -58,8 +57,7 @@ class StartedActivity:
     stamp: int
 
 
-@dataclass(slots=True)
-class Heartbeat:
+class Heartbeat(Struct):
     """What a worker learns when its activity beats."""
 
     cancel_requested: bool = False

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from temporalio.api.command.v1 import Command
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
@@ -40,8 +40,7 @@ _BAD_CANCEL: Final = int(_C.WORKFLOW_TASK_FAILED_CAUSE_BAD_CANCEL_WORKFLOW_EXECU
 _RESULT_TOO_LARGE: Final = int(_C.WORKFLOW_TASK_FAILED_CAUSE_BAD_SCHEDULE_ACTIVITY_ATTRIBUTES)
 
 
-@dataclass(slots=True)
-class CommandsOutcome:
+class CommandsOutcome(Struct):
     """`eager`: scheduled event IDs of activities to be started now and returned with the answer."""
 
     needs_task: bool

@@ -7,9 +7,9 @@ commands' events, what was buffered, [Scheduled [, Started] of the next task].
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct, field
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
 from perdure.engine import chains
@@ -46,8 +46,7 @@ _UNHANDLED: Final = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED
 _VERSIONED: Final = WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED
 
 
-@dataclass(slots=True)
-class CompletedTask:
+class CompletedTask(Struct, eq=False):
     """`failed`: the error to answer although the turn wrote something (the task's failure or timeout)."""
 
     new_task: StartedWorkflowTask | None = None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from google.protobuf.message import Message as Proto
+from msgspec import Struct, field
 from temporalio.api.command.v1 import Command
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.protocol.v1 import Message as ProtocolMessage
@@ -16,8 +15,7 @@ from perdure.engine.turn import Turn
 from perdure.errors import NamespaceNotFound
 
 
-@dataclass(slots=True)
-class Completion:
+class Completion(Struct, eq=False):
     """What commands want done outside is gathered here, as it is not done when a later command closes the run."""
 
     turn: Turn

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from perdure.engine.state import RUNNING
 
@@ -14,8 +15,7 @@ BATCH: Final = 3
 """Kinds of execution, as stored; `kinds.py` says what each is."""
 
 
-@dataclass(slots=True)
-class Current:
+class Current(Struct):
     """The latest run of an execution: all that Start needs to decide about an ID that is in use."""
 
     run_id: str

@@ -6,9 +6,9 @@ Conflict policy alone governs a running workflow of that ID, reuse policy alone 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import SignalWithStartWorkflowExecutionRequest, StartWorkflowExecutionRequest
@@ -55,8 +55,7 @@ _SUCCEEDED: Final = (
 StartRequest = StartWorkflowExecutionRequest | SignalWithStartWorkflowExecutionRequest
 
 
-@dataclass(slots=True)
-class StartOutcome:
+class StartOutcome(Struct, eq=False):
     """`link_event_type` is STARTED for the run's start, OPTIONS_UPDATED for a request attached to a running one (the
     link is then by `link_request_id`), SIGNALED for signal-with-start."""
 

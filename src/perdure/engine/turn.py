@@ -13,9 +13,9 @@ come after writing (the 51st command of a completion), the caller keeps a `mark`
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from msgspec import Struct, field
 from temporalio.api.history.v1 import History, HistoryEvent
 
 from perdure.clock import Entropy
@@ -99,35 +99,30 @@ class NeedsReading(Exception):
         self.key = key or run.run_id
 
 
-@dataclass(slots=True)
-class OfferWorkflowTask:
+class OfferWorkflowTask(Struct, eq=False):
     """Give the run's pending workflow task to matching (queue and stickiness are in the task)."""
 
     run: Run
 
 
-@dataclass(slots=True)
-class OfferActivityTask:
+class OfferActivityTask(Struct, eq=False):
     """Of a workflow's run; with `scheduled_event_id` 0 that of a standalone activity's record."""
 
     run: Any
     scheduled_event_id: int
 
 
-@dataclass(slots=True)
-class Send:
+class Send(Struct, eq=False):
     message: Message
 
 
-@dataclass(slots=True)
-class Closed:
+class Closed(Struct, eq=False):
     """The run closed: waiting queries, updates and polls must be told."""
 
     run: Run
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateProgress:
+class UpdateProgress(Struct, frozen=True):
     """How far an update is. `stage` is a number of enums.UpdateWorkflowExecutionLifecycleStage, `outcome` a serialised
     temporal.api.update.v1.Outcome (with COMPLETED only). `error`: it came to nothing, and its callers hear why."""
 
@@ -136,39 +131,34 @@ class UpdateProgress:
     error: PerdureError | None = None
 
 
-@dataclass(slots=True)
-class UpdateAdmitted:
+class UpdateAdmitted(Struct, eq=False):
     """The run holds an update that no worker has seen. Nothing of it is durable."""
 
     run: Run
     update_id: str
 
 
-@dataclass(slots=True)
-class UpdatesMoved:
+class UpdatesMoved(Struct, eq=False):
     """Updates got on, by update ID: what each is at the end of the turn."""
 
     run: Run
     progress: dict[str, UpdateProgress]
 
 
-@dataclass(slots=True)
-class Rearm:
+class Rearm(Struct, eq=False):
     """The run's deadlines moved although the turn writes nothing: those of speculative tasks."""
 
     run: Run
 
 
-@dataclass(slots=True)
-class Forget:
+class Forget(Struct, eq=False):
     """Delete the run with the batch that this turn joins. It must be closed."""
 
     run: Any
     """A Run, or a Record of another kind."""
 
 
-@dataclass(slots=True)
-class ListTargets:
+class ListTargets(Struct, eq=False):
     """Look up a page of what a batch job is about (`engine/batches`)."""
 
     record: Any
@@ -179,8 +169,7 @@ Effect = (
 )
 
 
-@dataclass(slots=True)
-class Shared:
+class Shared(Struct, eq=False):
     """What the turns of one input have in common (a start that terminates another run writes two runs in one go)."""
 
     execution: Execution
@@ -435,8 +424,7 @@ class Turn:
             self.run.state_transitions += 1
 
 
-@dataclass(slots=True)
-class Mark:
+class Mark(Struct, eq=False):
     state: Snapshot
     effects: int
     touched: list[Run]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
+from msgspec import Struct
 from temporalio.api.common.v1 import Payload, SearchAttributes
 
 from perdure.engine.state import Run
 
 
-@dataclass(slots=True)
-class VisibilityRow:
+class VisibilityRow(Struct):
     """`memo` and `search_attributes` are serialised messages; times microseconds since 1970."""
 
     workflow_id: str

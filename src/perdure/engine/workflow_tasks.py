@@ -8,8 +8,7 @@ in `completing.py` and `failing.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from msgspec import Struct
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine.framing import frame
@@ -29,8 +28,7 @@ _NORMAL = TaskQueueKind.TASK_QUEUE_KIND_NORMAL
 _STICKY = TaskQueueKind.TASK_QUEUE_KIND_STICKY
 
 
-@dataclass(slots=True)
-class Poller:
+class Poller(Struct):
     """Who takes a task. `queue` is the name it polled: the sticky queue's own one when `sticky`."""
 
     identity: str = ""
@@ -41,8 +39,7 @@ class Poller:
     """Serialised WorkerVersionStamp, or empty."""
 
 
-@dataclass(slots=True)
-class StartedWorkflowTask:
+class StartedWorkflowTask(Struct, eq=False):
     """All that a PollWorkflowTaskQueueResponse needs but the stored events first..last, which the runtime splices in
     before `virtual_events` (the framed Scheduled and Started of a transient or speculative task)."""
 
@@ -64,7 +61,7 @@ class StartedWorkflowTask:
     started_at: int
     stamp: int
     sticky: bool
-    run: Run = field(repr=False)
+    run: Run
     messages: bytes = b""
     """Serialised entries of the answer's `messages`: requests of updates."""
 

@@ -6,17 +6,16 @@ import asyncio
 import heapq
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from perdure.clock import Monotonic
 
 
-class Alarm:
+class Alarm(Struct, eq=False):
     """A callback due once at a moment of `Monotonic`."""
 
-    __slots__ = ("callback", "due")
-
-    def __init__(self, due: float, callback: Callable[[], None]) -> None:
-        self.due = due
-        self.callback: Callable[[], None] | None = callback
+    due: float
+    callback: Callable[[], None] | None
 
     def cancel(self) -> None:
         self.callback = None

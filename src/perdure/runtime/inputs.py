@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from perdure.call import Pending, Reply, Waiter
 from perdure.errors import Internal, PerdureError, Unavailable
 
@@ -23,21 +25,13 @@ DEFECT_SECONDS = 60.0
 """The same after a defect, which disturbs all that is being decided at the time."""
 
 
-class Outcome:
+class Outcome(Struct, eq=False):
     """A turn's result when it wrote something and is nevertheless answered with an error (a refused completion), or
     when something must be done once it is durable (`committed`, before the reply leaves)."""
 
-    __slots__ = ("committed", "error", "reply")
-
-    def __init__(
-        self,
-        reply: Reply | Pending | None = None,
-        error: PerdureError | None = None,
-        committed: Callable[[], None] | None = None,
-    ) -> None:
-        self.reply = reply
-        self.error = error
-        self.committed = committed
+    reply: Reply | Pending | None = None
+    error: PerdureError | None = None
+    committed: Callable[[], None] | None = None
 
 
 class Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse, PollWorkflowTaskQueueResponse
 
 from perdure.call import Call
@@ -29,18 +30,15 @@ ADVICE = {
 }
 
 
-class Poll:
+class Poll(Struct, eq=False):
     """A parked poll call."""
 
-    __slots__ = ("alarm", "call", "engine", "kind", "until")
-
-    def __init__(self, call: Call, engine: workflow_tasks.Poller, kind: int, until: float) -> None:
-        self.call = call
-        self.engine = engine
-        self.kind = kind
-        self.until = until
-        """When it is answered empty, in seconds of Monotonic."""
-        self.alarm: Alarm | None = None
+    call: Call
+    engine: workflow_tasks.Poller
+    kind: int
+    until: float
+    """When it is answered empty, in seconds of Monotonic."""
+    alarm: Alarm | None = None
 
     def over(self) -> None:
         """It was answered: its alarm would keep the call, and with it the answer, in memory until it rings."""

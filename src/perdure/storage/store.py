@@ -8,15 +8,15 @@ so that loading needs no task; rare reads are coroutines. Times are microseconds
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from perdure.visibility.query import Query
 
 
-@dataclass(slots=True)
-class ItemWrite:
+class ItemWrite(Struct):
     """A pending thing of a large run. `value` None deletes it."""
 
     sort: int
@@ -24,8 +24,7 @@ class ItemWrite:
     value: bytes | None
 
 
-@dataclass(slots=True)
-class HistoryBatch:
+class HistoryBatch(Struct):
     """Events of one commit of a run: a serialised `History` (repeated field 1), first and last event ID inclusive."""
 
     first_event_id: int
@@ -33,8 +32,7 @@ class HistoryBatch:
     blob: bytes
 
 
-@dataclass(slots=True)
-class RunWrite:
+class RunWrite(Struct):
     """One run's state. Refused (with the whole batch) unless the stored version is `version - 1` (0: no row yet)."""
 
     run_no: int
@@ -55,8 +53,7 @@ class RunWrite:
     must be the end of one."""
 
 
-@dataclass(slots=True)
-class CurrentWrite:
+class CurrentWrite(Struct):
     """The pointer to an execution's latest run: all that Start needs to decide about an existing ID."""
 
     namespace_id: str
@@ -83,8 +80,7 @@ class VisibilityChange(Enum):
     """The task queue, and all that STATUS may change."""
 
 
-@dataclass(slots=True)
-class VisibilityWrite:
+class VisibilityWrite(Struct):
     """What list and count see of a run; written at start, at close and on attribute or memo change.
 
     `memo` and `search_attributes` are serialised messages. `values` are the typed custom and predefined attributes:
@@ -117,8 +113,7 @@ class VisibilityWrite:
     values: Sequence[tuple[str, int, str | int | float]] | None = ()
 
 
-@dataclass(slots=True)
-class TaskWrite:
+class TaskWrite(Struct):
     """A task that waits for a poller: an index entry, never truth (the run's state is). Keyed by `task_no`."""
 
     task_no: int
@@ -139,8 +134,7 @@ class TaskWrite:
     fairness_weight: float = 1.0
 
 
-@dataclass(slots=True)
-class OutboxWrite:
+class OutboxWrite(Struct):
     """A message to another execution, written with the sender's turn, deleted in the receiver's transaction."""
 
     message_no: int
@@ -150,8 +144,7 @@ class OutboxWrite:
     blob: bytes
 
 
-@dataclass(slots=True)
-class NamespaceWrite:
+class NamespaceWrite(Struct):
     """A namespace's row; `blob` is the runtime's own encoding. `deleted` removes it."""
 
     namespace_id: str
@@ -160,8 +153,7 @@ class NamespaceWrite:
     deleted: bool = False
 
 
-@dataclass(slots=True)
-class QueueWrite:
+class QueueWrite(Struct):
     """A task queue's settings, replaced whole; they go with the namespace. `config` is a serialised TaskQueueConfig."""
 
     namespace_id: str
@@ -170,8 +162,7 @@ class QueueWrite:
     config: bytes
 
 
-@dataclass(slots=True)
-class RunDelete:
+class RunDelete(Struct):
     """Forget a run: its `current` (if it points at it), `runs` and visibility rows go at once, the rest by `sweep`."""
 
     namespace_id: str
@@ -181,8 +172,7 @@ class RunDelete:
     run_no: int
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(Struct, eq=False):
     """One transaction. At most one `RunWrite` and one `VisibilityWrite` a run, one `CurrentWrite` an execution (the
     latest)."""
 
@@ -221,8 +211,7 @@ Done = Callable[[Refused | Unknown | StoreFailed | None], None]
 """Called once on the event loop; None means committed."""
 
 
-@dataclass(slots=True)
-class StoredRun:
+class StoredRun(Struct):
     run_no: int
     version: int
     run_id: str
@@ -231,16 +220,14 @@ class StoredRun:
     request_ids: list[tuple[str, int, int]]
 
 
-@dataclass(slots=True)
-class StoredExecution:
+class StoredExecution(Struct):
     """One snapshot: the pointer, and the run asked for (the current one when no run ID was given)."""
 
     current: CurrentWrite | None
     run: StoredRun | None
 
 
-@dataclass(slots=True)
-class DueRun:
+class DueRun(Struct):
     wake_at: int
     run_no: int
     namespace_id: str
@@ -249,8 +236,7 @@ class DueRun:
     run_id: str
 
 
-@dataclass(slots=True)
-class StoredRunKey:
+class StoredRunKey(Struct):
     namespace_id: str
     kind: int
     execution_id: str

@@ -7,20 +7,18 @@ writer thread sees what was submitted.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
 from operator import attrgetter, itemgetter
 from typing import Any
 
 import apsw
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from perdure.storage.sqlite.sql import statements
 from perdure.storage.store import (
     Batch,
-    CurrentWrite,
-    OutboxWrite,
     Refused,
     RunWrite,
-    TaskWrite,
     VisibilityChange,
     VisibilityWrite,
 )
@@ -34,20 +32,16 @@ Row = tuple[Any, ...]
 Points = Callable[[str], None]
 
 # The fields of a write are the columns of its statement, in that order.
-RUN = attrgetter(*(field.name for field in fields(RunWrite)[:9]))
-CURRENT = attrgetter(*(field.name for field in fields(CurrentWrite)))
-EXECUTION = attrgetter(*(field.name for field in fields(VisibilityWrite) if field.name not in ("values", "change")))
+RUN_COLUMNS = 9
+EXECUTION_COLUMNS = VisibilityWrite.__struct_fields__.index("change")
 ATTRIBUTES = attrgetter(
     "run_no", "execution_time", "history_length", "history_size", "state_transitions", "memo", "search_attributes"
 )
 STATUS = attrgetter("status", "close_time")
-TASK = attrgetter(*(field.name for field in fields(TaskWrite)))
 FIRST = itemgetter(0)
-MESSAGE = attrgetter(*(field.name for field in fields(OutboxWrite)))
 
 
-@dataclass(slots=True)
-class Transaction:
+class Transaction(Struct, eq=False):
     """Rows by statement, in the order they are run."""
 
     updates: list[Row]
@@ -66,7 +60,7 @@ def prepare(batch: Batch) -> Transaction:
     inherited: list[Row] = []
     for run in batch.runs:
         if run.version == 1:
-            inserts.append(RUN(run))
+            inserts.append(astuple(run)[:RUN_COLUMNS])
         else:
             updates.append((run.run_no, run.version, run.core, run.wake_at))
         if (events := run.history) is not None:
@@ -89,11 +83,11 @@ def prepare(batch: Batch) -> Transaction:
     then("put_item", put_items)
     then("delete_item", deleted_items)
     then("put_request_id", request_ids)
-    then("put_current", list(map(CURRENT, batch.currents)))
+    then("put_current", list(map(astuple, batch.currents)))
     if batch.visibility:
         _visibility(batch.visibility, then)
-    tasks = list(map(TASK, batch.tasks))
-    messages = list(map(MESSAGE, batch.outbox))
+    tasks = list(map(astuple, batch.tasks))
+    messages = list(map(astuple, batch.outbox))
     then("insert_task", tasks)
     then("delete_task", [(task_no,) for task_no in batch.done_tasks])
     then("insert_message", messages)
@@ -199,7 +193,7 @@ def _visibility(writes: list[VisibilityWrite], then: Callable[[str, list[Row]], 
     values: list[Row] = []
     for write in writes:
         if write.change is VisibilityChange.STARTED:
-            started.append(EXECUTION(write))
+            started.append(astuple(write)[:EXECUTION_COLUMNS])
         else:
             if write.change is VisibilityChange.ATTRIBUTES:
                 updated.append(ATTRIBUTES(write))

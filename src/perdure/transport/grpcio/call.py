@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from msgspec import Struct
+
 from perdure.api.call import Reply
 from perdure.clock import Monotonic
 from perdure.errors import PerdureError
@@ -19,35 +21,22 @@ _NEVER: Final = -2.0
 """Stand for a deadline that was not asked for yet, and for none; compared by identity."""
 
 
-class GrpcCall:
+class GrpcCall(Struct, eq=False):
     """One call. It costs a future only when its handler answered PENDING and nobody has finished it by then.
 
     While the caller waits, grpc.aio cancels that future the moment the caller cancels or disconnects or its deadline
     passes, so `gone` needs no callback.
     """
 
-    __slots__ = (
-        "_answer",
-        "_context",
-        "_deadline",
-        "_future",
-        "_metadata",
-        "_monotonic",
-        "_on_gone",
-        "_state",
-        "method",
-    )
-
-    def __init__(self, method: str, context: Any, monotonic: Monotonic) -> None:
-        self.method = method
-        self._context = context
-        self._monotonic = monotonic
-        self._state = _OPEN
-        self._answer: Reply | PerdureError | None = None
-        self._future: asyncio.Future[None] | None = None
-        self._metadata: Mapping[str, str] | None = None
-        self._deadline = _UNREAD
-        self._on_gone: list[Callable[[], None]] | None = None
+    method: str
+    _context: Any
+    _monotonic: Monotonic
+    _state: int = _OPEN
+    _answer: Reply | PerdureError | None = None
+    _future: asyncio.Future[None] | None = None
+    _metadata: Mapping[str, str] | None = None
+    _deadline: float = _UNREAD
+    _on_gone: list[Callable[[], None]] | None = None
 
     # ---- what handlers see
     @property
