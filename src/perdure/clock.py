@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 import uuid
 from typing import Protocol
@@ -121,8 +122,7 @@ class SkippingTime:
 
 
 class SystemMonotonic:
-    def now(self) -> float:
-        return time.monotonic()
+    now = staticmethod(time.monotonic)
 
 
 def thread_seconds() -> float:
@@ -130,22 +130,23 @@ def thread_seconds() -> float:
     return time.thread_time()
 
 
+_MANY = 256
+_RANDOM = int.from_bytes(bytes.fromhex("ffffffffffff0fff3fffffffffffffff") * _MANY)
+_VERSION_4 = int.from_bytes(bytes.fromhex("00000000000040008000000000000000") * _MANY)
+_PARTS = re.compile("(.{8})(.{4})(.{4})(.{4})(.{12})")
+
+
 class SystemEntropy:
-    """Random bytes are drawn from the system 256 IDs at a time: a call for each costs more than the ID."""
+    """IDs are made 256 at a time: a call for each to draw its random bytes costs more than the ID."""
 
     def __init__(self) -> None:
-        self._drawn = ""
-        self._at = 0
+        self._drawn: list[str] = []
 
     def uuid(self) -> str:
-        at = self._at
-        if at == len(self._drawn):
-            self._drawn = os.urandom(4096).hex()
-            at = 0
-        self._at = at + 32
-        d = self._drawn[at : at + 32]
-        variant = "89ab"[int(d[16], 16) & 3]
-        return f"{d[:8]}-{d[8:12]}-4{d[13:16]}-{variant}{d[17:20]}-{d[20:]}"
+        if not self._drawn:
+            number = int.from_bytes(os.urandom(_MANY * 16)) & _RANDOM | _VERSION_4
+            self._drawn = _PARTS.sub(r"\1-\2-\3-\4-\5 ", number.to_bytes(_MANY * 16).hex()).split()
+        return self._drawn.pop()
 
     def jitter(self) -> float:
         return random.random()

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import apsw
 import pytest
+from msgspec.structs import astuple
 
 from perdure.storage.sqlite import SqliteStore
-from perdure.storage.sqlite.batch import EXECUTION
+from perdure.storage.sqlite.batch import EXECUTION_COLUMNS
 from perdure.storage.sqlite.batch import SQL as WRITES
 from perdure.storage.sqlite.connection import APPLICATION_ID
 from perdure.storage.sqlite.migrate import migrations
@@ -66,7 +67,7 @@ async def test_close_finishes_what_was_submitted(path: str) -> None:
 CRASH = """
 import asyncio, os, signal, sys
 from perdure.storage.sqlite import SqliteStore
-from perdure.storage.sqlite.batch import EXECUTION
+from perdure.storage.sqlite.batch import EXECUTION_COLUMNS
 from perdure.storage.sqlite.batch import SQL as WRITES
 from perdure.storage.sqlite.connection import APPLICATION_ID
 from perdure.storage.sqlite.migrate import migrations
@@ -260,7 +261,7 @@ async def test_a_database_of_format_1_is_brought_to_the_newest(path: str) -> Non
     old.execute(script)
     old.execute("insert into meta values ('format', cast('1' as blob))")
     old.pragma("application_id", APPLICATION_ID)
-    old.execute(WRITES["insert_execution"], EXECUTION(execution(1)))
+    old.execute(WRITES["insert_execution"], astuple(execution(1))[:EXECUTION_COLUMNS])
     old.close()
 
     store = await opened(path)

@@ -17,7 +17,12 @@ from perdure.engine.pause_info import note_pauses
 from perdure.engine.state import ACTIVITY, Run
 from perdure.engine.times import set_duration, valid_duration
 from perdure.engine.turn import Turn
-from perdure.engine.validation import fill_and_validate_retry_policy, validate_priority, validate_task_queue
+from perdure.engine.validation import (
+    DEFAULT_RETRY_POLICY,
+    fill_and_validate_retry_policy,
+    validate_priority,
+    validate_task_queue,
+)
 from perdure.enums import EventType, TaskQueueKind, WorkflowTaskFailedCause
 from perdure.errors import InvalidArgument
 
@@ -121,7 +126,10 @@ def _validate(turn: Turn, wanted: ScheduleActivityTaskCommandAttributes) -> tupl
             raise InvalidArgument("activityId is not set")
         if not wanted.activity_type.name:
             raise InvalidArgument("activityType is not set")
-        fill_and_validate_retry_policy(wanted.retry_policy)
+        if wanted.HasField("retry_policy"):
+            fill_and_validate_retry_policy(wanted.retry_policy)
+        else:
+            wanted.retry_policy.MergeFromString(DEFAULT_RETRY_POLICY)
         for name, value in (("activityId", wanted.activity_id), ("activityType", wanted.activity_type.name)):
             length = len(value.encode())
             if length > limit:
@@ -131,7 +139,10 @@ def _validate(turn: Turn, wanted: ScheduleActivityTaskCommandAttributes) -> tupl
                 validate_priority(wanted.priority)
             except InvalidArgument as error:
                 raise InvalidArgument(f"invalid priorities: {error.message}") from error
-        given = [valid_timeout(name, getattr(wanted, attribute)) for name, attribute in TIMEOUTS]
+        given = [
+            valid_timeout(name, getattr(wanted, attribute)) if wanted.HasField(attribute) else 0  # type: ignore[arg-type] # a field
+            for name, attribute in TIMEOUTS
+        ]
         schedule_to_close, schedule_to_start, start_to_close, heartbeat = given
         if not schedule_to_close and not start_to_close:
             raise InvalidArgument(

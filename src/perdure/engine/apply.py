@@ -16,7 +16,7 @@ from temporalio.api.workflow.v1 import WorkflowExecutionPauseInfo
 
 from perdure.engine.items import Activity, Child, External, Parent, Timer, Update, WorkflowTask
 from perdure.engine.state import ACTIVITY, BACKOFF, CANCEL, CHILD, RUN, SIGNAL, TIMER, UPDATE, WORKFLOW_TASK, Run
-from perdure.engine.times import SECOND, duration_us, timestamp_us
+from perdure.engine.times import SECOND, duration_of, duration_us, timestamp_us
 from perdure.enums import EventType, WorkflowExecutionStatus
 
 INSTANT = SECOND // 2
@@ -62,8 +62,8 @@ def _started(run: Run, event: HistoryEvent) -> None:
     run.original_run_id = a.original_execution_run_id
     run.first_run_id = a.first_execution_run_id
     run.attempt = a.attempt
-    run.execution_timeout = duration_us(a.workflow_execution_timeout)
-    run.run_timeout = duration_us(a.workflow_run_timeout)
+    run.execution_timeout = duration_of(a, "workflow_execution_timeout")
+    run.run_timeout = duration_of(a, "workflow_run_timeout")
     run.task_timeout = duration_us(a.workflow_task_timeout)
     run.cron_schedule = a.cron_schedule
     run.has_retry_policy = a.HasField("retry_policy")
@@ -93,8 +93,9 @@ def _started(run: Run, event: HistoryEvent) -> None:
         run.root_run_id = a.root_workflow_execution.run_id
     if a.HasField("memo"):
         run.memo = a.memo.SerializeToString(deterministic=True)
-    for name, value in a.search_attributes.indexed_fields.items():
-        run.search_attributes[name] = value.SerializeToString(deterministic=True)
+    if a.HasField("search_attributes"):
+        for name, value in a.search_attributes.indexed_fields.items():
+            run.search_attributes[name] = value.SerializeToString(deterministic=True)
     if event.HasField("user_metadata"):
         run.user_metadata = event.user_metadata.SerializeToString(deterministic=True)
     if a.HasField("priority"):
@@ -211,15 +212,20 @@ def _activity_scheduled(run: Run, event: HistoryEvent) -> None:
         queue=a.task_queue.name,
         scheduled_at=at,
         attempt_scheduled_at=at,
-        schedule_to_close=duration_us(a.schedule_to_close_timeout),
+        schedule_to_close=duration_of(a, "schedule_to_close_timeout"),
         schedule_to_start=duration_us(a.schedule_to_start_timeout),
         start_to_close=duration_us(a.start_to_close_timeout),
         heartbeat_timeout=duration_us(a.heartbeat_timeout),
         retry_policy=a.retry_policy.SerializeToString(deterministic=True),
-        priority=a.priority.priority_key or run.priority_key,
-        fairness_key=a.priority.fairness_key or run.fairness_key,
-        fairness_weight=a.priority.fairness_weight or run.fairness_weight,
+        priority=run.priority_key,
+        fairness_key=run.fairness_key,
+        fairness_weight=run.fairness_weight,
     )
+    if a.HasField("priority"):
+        own = a.priority
+        activity.priority = own.priority_key or run.priority_key
+        activity.fairness_key = own.fairness_key or run.fairness_key
+        activity.fairness_weight = own.fairness_weight or run.fairness_weight
     run.activities[event.event_id] = activity
     run.activity_ids[activity.activity_id] = event.event_id
     run.changes.items.add((ACTIVITY, str(event.event_id)))

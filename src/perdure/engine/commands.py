@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from msgspec import Struct
 from temporalio.api.command.v1 import Command
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
@@ -40,14 +39,6 @@ _BAD_CANCEL: Final = int(_C.WORKFLOW_TASK_FAILED_CAUSE_BAD_CANCEL_WORKFLOW_EXECU
 _RESULT_TOO_LARGE: Final = int(_C.WORKFLOW_TASK_FAILED_CAUSE_BAD_SCHEDULE_ACTIVITY_ATTRIBUTES)
 
 
-class CommandsOutcome(Struct):
-    """`eager`: scheduled event IDs of activities to be started now and returned with the answer."""
-
-    needs_task: bool
-    eager: list[int]
-    closed: bool
-
-
 def check_sequence(commands: Iterable[Command]) -> None:
     """Raises InvalidArgument, before anything is written: the workflow task does not fail of it, it stays started."""
     types = [int(command.command_type) for command in commands]
@@ -69,7 +60,7 @@ def _short(command_type: int) -> str:
     return "".join(word.capitalize() for word in name.removeprefix("COMMAND_TYPE_").split("_"))
 
 
-def run_commands(turn: Turn, request: RespondWorkflowTaskCompletedRequest, completed_event_id: int) -> CommandsOutcome:
+def run_commands(turn: Turn, request: RespondWorkflowTaskCompletedRequest, completed_event_id: int) -> Completion:
     """Carry out the commands of a completion whose sequence was checked.
 
     Raises BadCommand (what was written must be taken back, the workflow task fails) or NamespaceNotFound (taken back as
@@ -87,7 +78,7 @@ def run_commands(turn: Turn, request: RespondWorkflowTaskCompletedRequest, compl
             turn.effect(OfferActivityTask(turn.run, scheduled_event_id))
         for message in completion.messages:
             turn.send(message)
-    return CommandsOutcome(completion.needs_task, [] if completion.closed else completion.eager, completion.closed)
+    return completion
 
 
 # ---- closing the run

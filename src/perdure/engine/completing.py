@@ -132,7 +132,7 @@ def _complete(
     force = request.force_create_new_workflow_task
     if run.admitted and not force:
         reject_unanswered(turn)
-    if force or outcome.needs_task or run.buffered or turn.has_unflushed:
+    if force or outcome.needs_task or run.buffered or turn.unflushed:
         inline = request.return_new_workflow_task
         schedule_workflow_task(turn, offer=not inline)
         next_task = run.workflow_task

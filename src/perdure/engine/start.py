@@ -20,7 +20,7 @@ from perdure.engine.cron import next_backoff
 from perdure.engine.execution import Current
 from perdure.engine.finishing import finish
 from perdure.engine.state import RUNNING, Run
-from perdure.engine.times import SECOND, duration_us, set_duration, set_timestamp
+from perdure.engine.times import SECOND, duration_of, set_duration, set_timestamp
 from perdure.engine.turn import Shared, Turn
 from perdure.engine.validation import clamped_timeouts
 from perdure.engine.workflow_tasks import (
@@ -309,7 +309,7 @@ def _make_way(shared: Shared, run: Run, new_run_id: str) -> None:
 def _first_backoff(shared: Shared, request: StartRequest) -> int:
     if request.cron_schedule:
         return next_backoff(request.cron_schedule, shared.now, shared.now)
-    return duration_us(request.workflow_start_delay)
+    return duration_of(request, "workflow_start_delay")
 
 
 def _fill(shared: Shared, event: HistoryEvent, request: StartRequest, run_id: str, backoff: int) -> None:
@@ -321,9 +321,9 @@ def _fill(shared: Shared, event: HistoryEvent, request: StartRequest, run_id: st
         attributes.input.CopyFrom(request.input)
     execution_timeout, run_timeout, task_timeout = clamped_timeouts(
         shared.limits,
-        duration_us(request.workflow_execution_timeout),
-        duration_us(request.workflow_run_timeout),
-        duration_us(request.workflow_task_timeout),
+        duration_of(request, "workflow_execution_timeout"),
+        duration_of(request, "workflow_run_timeout"),
+        duration_of(request, "workflow_task_timeout"),
     )
     if execution_timeout or request.HasField("workflow_execution_timeout"):
         set_duration(attributes.workflow_execution_timeout, execution_timeout)
@@ -346,12 +346,14 @@ def _fill(shared: Shared, event: HistoryEvent, request: StartRequest, run_id: st
         attributes.cron_schedule = request.cron_schedule
         attributes.initiator = ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_CRON_SCHEDULE
     set_duration(attributes.first_workflow_task_backoff, backoff)
-    for name, value in request.memo.fields.items():
-        if not is_null(value):
-            attributes.memo.fields[name].CopyFrom(value)
-    for name, value in request.search_attributes.indexed_fields.items():
-        if not is_null(value):
-            attributes.search_attributes.indexed_fields[name].CopyFrom(value)
+    if request.HasField("memo"):
+        for name, value in request.memo.fields.items():
+            if not is_null(value):
+                attributes.memo.fields[name].CopyFrom(value)
+    if request.HasField("search_attributes"):
+        for name, value in request.search_attributes.indexed_fields.items():
+            if not is_null(value):
+                attributes.search_attributes.indexed_fields[name].CopyFrom(value)
     if request.HasField("header"):
         attributes.header.CopyFrom(request.header)
     if request.HasField("priority"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure.errors import InvalidArgument
@@ -37,11 +38,13 @@ def timestamp_us(value: Timestamp) -> int:
 
 def set_duration(target: Duration, length: int) -> None:
     """Sets also a zero duration as present: the reference always writes it."""
+    if not length:
+        target.Clear()
+        target.SetInParent()
+        return
     seconds, rest = divmod(length, SECOND)
     target.seconds = seconds
     target.nanos = rest * 1000
-    if not length:
-        target.SetInParent()
 
 
 def duration_us(value: Duration) -> int:
@@ -49,6 +52,11 @@ def duration_us(value: Duration) -> int:
     Duration is for becomes the nearest that is."""
     length = value.seconds * SECOND + -(-value.nanos // 1000)
     return length if -_LONGEST <= length <= _LONGEST else max(-_LONGEST, min(length, _LONGEST))
+
+
+def duration_of(message: Message, name: str) -> int:
+    """The same of a message's field; 0 when it is not set, which is told without making an object of it."""
+    return duration_us(getattr(message, name)) if message.HasField(name) else 0
 
 
 def valid_duration(value: Duration) -> int:

@@ -71,9 +71,10 @@ def validate_start(
     elif _long(request.request_id, limits):
         raise InvalidArgument("RequestId length exceeds limit.")
     _check_policies(request)
-    options = request.on_conflict_options
-    if options.attach_completion_callbacks and not options.attach_request_id:
-        raise InvalidArgument("attaching request ID is required for attaching completion callbacks")
+    if request.HasField("on_conflict_options"):
+        options = request.on_conflict_options
+        if options.attach_completion_callbacks and not options.attach_request_id:
+            raise InvalidArgument("attaching request ID is required for attaching completion callbacks")
     _check_rest(request, limits, types)
     if request.completion_callbacks:
         raise Unimplemented("Completion callbacks are not supported by this server.")
@@ -168,9 +169,12 @@ def _check_queue_and_timeouts(request: StartRequest, limits: Limits) -> None:
     if not request.HasField("task_queue"):
         raise InvalidArgument("taskQueue is not set")
     validate_task_queue(request.task_queue, limits)
-    _check_duration(request.workflow_execution_timeout, "WorkflowExecutionTimeoutSeconds")
-    _check_duration(request.workflow_run_timeout, "WorkflowRunTimeoutSeconds")
-    _check_duration(request.workflow_task_timeout, "WorkflowTaskTimeoutSeconds")
+    if request.HasField("workflow_execution_timeout"):
+        _check_duration(request.workflow_execution_timeout, "WorkflowExecutionTimeoutSeconds")
+    if request.HasField("workflow_run_timeout"):
+        _check_duration(request.workflow_run_timeout, "WorkflowRunTimeoutSeconds")
+    if request.HasField("workflow_task_timeout"):
+        _check_duration(request.workflow_task_timeout, "WorkflowTaskTimeoutSeconds")
     if _long(request.identity, limits):
         raise InvalidArgument("Identity length exceeds limit.")
 
@@ -199,7 +203,7 @@ def _check_rest(request: StartRequest, limits: Limits, types: Mapping[str, int])
 def _check_blobs(request: StartRequest, limits: Limits) -> None:
     if request.input.ByteSize() > limits.blob_size:
         raise InvalidArgument("Blob data size exceeds limit.")
-    if request.memo.ByteSize() > limits.memo_size:
+    if request.HasField("memo") and request.memo.ByteSize() > limits.memo_size:
         raise InvalidArgument("Memo size exceeds limit.")
 
 
@@ -261,6 +265,16 @@ def fill_and_validate_retry_policy(policy: RetryPolicy) -> None:
     for name in policy.non_retryable_error_types:
         if name.startswith(_TIMEOUT_PREFIX) and name.removeprefix(_TIMEOUT_PREFIX) not in _TIMEOUT_TYPES:
             raise InvalidArgument(f"Invalid timeout type value: {name.removeprefix(_TIMEOUT_PREFIX)}.")
+
+
+def _default_retry_policy() -> bytes:
+    policy = RetryPolicy()
+    fill_and_validate_retry_policy(policy)
+    return policy.SerializeToString()
+
+
+DEFAULT_RETRY_POLICY: Final = _default_retry_policy()
+"""Serialised: what is in force when nothing is said."""
 
 
 def validate_priority(priority: Priority) -> None:

@@ -13,8 +13,8 @@ from perdure.engine.state import Run
 class VisibilityRow(Struct):
     """`memo` and `search_attributes` are serialised messages; times microseconds since 1970."""
 
-    workflow_id: str
     run_id: str
+    workflow_id: str
     workflow_type: str
     status: int
     start_time: int
@@ -37,8 +37,8 @@ class VisibilityRow(Struct):
 def visibility_row_fields(run: Run) -> VisibilityRow:
     parent = run.parent
     return VisibilityRow(
-        workflow_id=run.workflow_id,
         run_id=run.run_id,
+        workflow_id=run.workflow_id,
         workflow_type=run.workflow_type,
         status=run.status,
         start_time=run.started_at,
@@ -49,7 +49,7 @@ def visibility_row_fields(run: Run) -> VisibilityRow:
         parent_run_id="" if parent is None else parent.run_id,
         root_workflow_id=run.root_workflow_id,
         root_run_id=run.root_run_id,
-        history_length=run.history_length,
+        history_length=run.next_event_id - 1,
         history_size=run.history_size,
         state_transitions=run.state_transitions,
         memo=run.memo,

@@ -92,7 +92,7 @@ def schedule_workflow_task(turn: Turn, *, break_backoff: bool = False, offer: bo
     if turn.task_held:
         turn.task_wanted = True
         return
-    if run.workflow_task_attempt > 1 and (run.buffered or turn.has_unflushed):
+    if run.workflow_task_attempt > 1 and (run.buffered or turn.unflushed):
         run.workflow_task_attempt = 1  # with something new to see, it is a task of its own, not a repetition
     turn.flush()
     run.awaits_parent = False

@@ -15,11 +15,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from msgspec.structs import astuple
+
 from perdure.clock import Monotonic
 from perdure.engine.execution import WORKFLOW, Execution
 from perdure.engine.kinds import KINDS
 from perdure.engine.limits import Limits
 from perdure.engine.state import Changes, Run
+from perdure.engine.visibility import VisibilityRow
 from perdure.errors import Internal, PerdureError, Unavailable
 from perdure.log import Log
 from perdure.runtime.executions import STARTED_EVENT, Executions, Key, Loaded, Tail
@@ -54,6 +57,8 @@ WARN_SECONDS = 60.0
 """How long the same trouble is not worth another line in the log."""
 MAX_RUNS = 1000
 MAX_BYTES = 4 * 1024 * 1024
+
+assert VisibilityWrite.__struct_fields__[2:-2] == VisibilityRow.__struct_fields__, "one is made of the other"
 
 
 class Follower(Protocol):
@@ -461,30 +466,7 @@ class Committer:
         if row.search_attributes != tail.listed_attributes:
             tail.listed_attributes = row.search_attributes
             values = search_values(run.search_attributes, self._search_types(execution.namespace_id))
-        return VisibilityWrite(
-            run_no=run.run_no,
-            namespace_id=execution.namespace_id,
-            run_id=run.run_id,
-            workflow_id=run.workflow_id,
-            workflow_type=row.workflow_type,
-            status=row.status,
-            start_time=row.start_time,
-            execution_time=row.execution_time,
-            close_time=row.close_time,
-            task_queue=row.task_queue,
-            parent_workflow_id=row.parent_workflow_id,
-            parent_run_id=row.parent_run_id,
-            root_workflow_id=row.root_workflow_id,
-            root_run_id=row.root_run_id,
-            history_length=row.history_length,
-            history_size=row.history_size,
-            state_transitions=row.state_transitions,
-            memo=row.memo,
-            search_attributes=row.search_attributes,
-            division=row.division,
-            change=change,
-            values=values,
-        )
+        return VisibilityWrite(run.run_no, execution.namespace_id, *astuple(row), change, values)  # type: ignore[call-arg] # of unknown length
 
     def _done(self, outcome: Refused | Unknown | StoreFailed | None) -> None:
         sealed = self._in_flight

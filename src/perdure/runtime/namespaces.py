@@ -105,6 +105,8 @@ class Namespaces:
         self._entropy = entropy
         self._limits = limits
         self._by_name: dict[str, Namespace] = {}
+        self.names: Final[Collection[str]] = self._by_name.keys()
+        """A live view, for the engine to tell unknown namespaces from foreign ones."""
         self._by_id: dict[str, Namespace] = {}
         self._stored: dict[str, Namespace] = {}
 
@@ -216,10 +218,6 @@ class Namespaces:
 
     def find_by_id(self, namespace_id: str) -> Namespace | None:
         return self._by_id.get(namespace_id)
-
-    def names(self) -> Collection[str]:
-        """A live view, for the engine to tell unknown namespaces from foreign ones."""
-        return self._by_name.keys()
 
     def __iter__(self) -> Iterator[Namespace]:
         """All, ordered by ID, deleted ones too."""

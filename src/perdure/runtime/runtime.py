@@ -71,6 +71,7 @@ from perdure.runtime.waking import Wake
 from perdure.storage.store import NamespaceWrite, Store, StoreFailed
 
 INPUTS_PER_EXECUTION = 1000
+_NO_TYPES: Mapping[str, int] = {}
 RUNS_WOKEN_AT_A_TIME = 300
 """No more runs are woken while so many were decided on and are not being written yet."""
 CACHE_BYTES = 64 * 1024 * 1024
@@ -382,6 +383,7 @@ class Runtime:
     def _process(self, loaded: Loaded, item: Entry) -> None:
         """Decide one input."""
         execution = loaded.execution
+        namespace = self.namespaces.find_by_id(execution.namespace_id)
         shared = Shared(
             execution,
             self.time.now(),
@@ -390,8 +392,8 @@ class Runtime:
             [],
             [],
             item.loaded_events,
-            self._search_types(execution.namespace_id),
-            self.namespaces.names(),
+            _NO_TYPES if namespace is None else namespace.search_attributes,
+            self.namespaces.names,
             item.readings,
         )
         item.attempts += 1

@@ -55,9 +55,9 @@ fault(
     "an input larger than the limit is taken",
     "engine/validation.py",
     '    if request.input.ByteSize() > limits.blob_size:\n        raise InvalidArgument("Blob data size exceeds limit.")\n'
-    "    if request.memo",
+    '    if request.HasField("memo")',
     '    if request.input.ByteSize() > 2 * limits.blob_size:\n        raise InvalidArgument("Blob data size exceeds limit.")\n'
-    "    if request.memo",
+    '    if request.HasField("memo")',
     "tests/api/test_workflows.py",
 )
 fault(

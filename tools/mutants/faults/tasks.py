@@ -52,8 +52,8 @@ fault(
 fault(
     "what is buffered does not bring a next task",
     "engine/completing.py",
-    "    if force or outcome.needs_task or run.buffered or turn.has_unflushed:",
-    "    if force or outcome.needs_task or turn.has_unflushed:",
+    "    if force or outcome.needs_task or run.buffered or turn.unflushed:",
+    "    if force or outcome.needs_task or turn.unflushed:",
 )
 fault(
     "the sticky queue is kept after nobody took a task from it",
