@@ -250,6 +250,19 @@ _RELATIVES = {"busy": ("busy-child",), "busy-child": ("busy",), "large-child": (
 """Who else may have something to say when a thing that two share is broken."""
 
 
+def test_a_reset_run_whose_child_ended_before_is_worth_a_remark(patient: Path) -> None:
+    """It was reset to before that end, which another run was told of."""
+    with knife(patient) as blade:
+        blade.edit("busy", put("ancestors", ["another"]))
+        blade.sql("delete from current where execution_id = 'busy-child'")
+
+    findings = examine(str(patient))
+
+    assert [remark.check for remark in findings.remarks] == ["child-closed"]
+    assert "remark: namespace 'default', workflow 'busy'" in str(findings)
+    assert {fault.execution_id for fault in findings.faults} == {"busy-child"}
+
+
 def test_a_finding_names_the_run_and_says_what_to_do(patient: Path) -> None:
     [finding] = faults(patient, of_run("runs", "delayed", "wake_at = null"))
 

@@ -27,11 +27,10 @@ def report(path: str, *, as_json: bool) -> int:
         return NOT_EXAMINED
     seconds = clock.now() - began
     if as_json:
-        faults = [asdict(fault) for fault in findings.faults]
-        click.echo(json.dumps({**asdict(findings), "faults": faults, "sound": findings.sound, "seconds": seconds}))
+        click.echo(json.dumps({**asdict(findings), "sound": findings.sound, "seconds": seconds}))
     else:
-        pace = f" ({seconds:.1f} s, {findings.events / max(seconds, 1e-6):,.0f} events/s)"
-        click.echo(f"{findings}{pace}")
+        click.echo(str(findings))
+        click.echo(f"{seconds:.1f} s, {findings.events / max(seconds, 1e-6):,.0f} events/s")
         if findings.stale_tasks:
             click.echo(f"{findings.stale_tasks} rows of tasks that no run wants any more; pollers clear them away")
     return SOUND if findings.sound else FAULTY

@@ -115,7 +115,7 @@ class _Examination:
             except UNREADABLE as error:
                 wrong = f"its state cannot be read ({type(error).__name__}: {error})"
             else:
-                return Subject(row, stored, run, namespace, self._tell)
+                return Subject(row, stored, run, namespace, self._findings)
         name = f"kind {row.kind}" if kind is None else kind.name
         self._tell(Finding("unreadable", wrong, BACKUP, namespace, name, row.execution_id, row.run_id))
         return None

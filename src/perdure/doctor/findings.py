@@ -36,6 +36,8 @@ class Findings:
 
     path: str
     faults: list[Finding] = field(default_factory=list)
+    remarks: list[Finding] = field(default_factory=list)
+    """What is as the server means it to be, and yet something that somebody may have to see to."""
     executions: int = 0
     """Runs, of all kinds of execution."""
     events: int = 0
@@ -50,9 +52,8 @@ class Findings:
 
     def __str__(self) -> str:
         looked_at = f"{self.executions} executions, {self.events} events, {self.tasks} tasks, {self.messages} messages"
-        if self.sound:
-            return f"no fault found in {looked_at}"
-        return "\n".join([*map(str, self.faults), f"{len(self.faults)} faults found in {looked_at}"])
+        said = f"no fault found in {looked_at}" if self.sound else f"{len(self.faults)} faults found in {looked_at}"
+        return "\n".join([*map(str, self.faults), said, *(f"remark: {remark}" for remark in self.remarks)])
 
 
 Report = Callable[[str, str, str], None]

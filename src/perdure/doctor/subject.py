@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.message import DecodeError
 from msgspec import MsgspecError
 
-from perdure.doctor.findings import BACKUP, Finding
+from perdure.doctor.findings import BACKUP, Finding, Findings
 from perdure.engine.execution import WORKFLOW
 from perdure.engine.kinds import KINDS
 from perdure.engine.record import Record
@@ -32,17 +31,15 @@ UNREADABLE = (
 class Subject:
     """`run` is a Run of a workflow, a Record of any other kind."""
 
-    __slots__ = ("_tell", "name", "namespace", "row", "run", "stored")
+    __slots__ = ("_findings", "name", "namespace", "row", "run", "stored")
 
-    def __init__(
-        self, row: ScannedRun, stored: StoredRun, run: Any, namespace: str, tell: Callable[[Finding], None]
-    ) -> None:
+    def __init__(self, row: ScannedRun, stored: StoredRun, run: Any, namespace: str, findings: Findings) -> None:
         self.row = row
         self.stored = stored
         self.run = run
         self.namespace = namespace
         self.name = KINDS[row.kind].name
-        self._tell = tell
+        self._findings = findings
 
     @property
     def workflow(self) -> Run:
@@ -55,8 +52,14 @@ class Subject:
         return self.run
 
     def report(self, check: str, wrong: str, advice: str = BACKUP) -> None:
+        self._findings.faults.append(self._finding(check, wrong, advice))
+
+    def remark(self, check: str, said: str, advice: str) -> None:
+        self._findings.remarks.append(self._finding(check, said, advice))
+
+    def _finding(self, check: str, wrong: str, advice: str) -> Finding:
         row = self.row
-        self._tell(Finding(check, wrong, advice, self.namespace, self.name, row.execution_id, row.run_id))
+        return Finding(check, wrong, advice, self.namespace, self.name, row.execution_id, row.run_id)
 
     def differs(self, check: str, what: str, found: Any, wanted: Any, advice: str = BACKUP) -> None:
         """Report unless both are the same."""
