@@ -11,7 +11,8 @@ The model is of a page cache over a disk:
 * A name is made, or removed, for good when its directory is synced. Until then it may be there or not, whatever
   happened to the contents.
 * A sync that fails may have written some of it. The rest counts as clean: it can still be read, and no later sync
-  writes it (what Linux does). Only writing it again makes it dirty again.
+  writes it. Only writing it again makes it dirty again. Whoever else has the file open hears of the failure at his own
+  next sync. (What Linux does, since 4.13.)
 
 What is assumed is what SQLite assumes (https://sqlite.org/atomiccommit.html section 2, https://sqlite.org/psow.html):
 a sync that succeeds tells the truth; bytes outside the range of a write do not change ("powersafe overwrite", SQLite's
@@ -48,6 +49,8 @@ class File:
     """Sector number: (moment, contents) since the last sync."""
     lengths: list[tuple[int, int]] = field(default_factory=list)
     """(moment, length) since the last sync."""
+    failures: int = 0
+    """How many syncs failed."""
 
     def write(self, offset: int, data: bytes) -> None:
         end = offset + len(data)
@@ -77,7 +80,9 @@ class File:
         self._is_clean()
 
     def fail_to_sync(self, chance: Random) -> None:
-        self.durable[:] = self.at_power_loss(chance, Mood(chance, self.disk.moment))
+        self.failures += 1
+        if chance.random() < 0.5:  # else nothing was written
+            self.durable[:] = self.at_power_loss(chance, Mood(chance, self.disk.moment))
         self._is_clean()
 
     def at_power_loss(self, chance: Random, mood: Mood) -> bytes:

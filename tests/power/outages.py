@@ -9,6 +9,7 @@ some of them are lived on in, so that recoveries are interrupted too.
 from __future__ import annotations
 
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
@@ -137,20 +138,24 @@ class Trial:
         await store.close()
         return outages
 
-    async def fail_a_sync(self, kind: str) -> bool:
-        """A sync of `kind` ("-wal" or "database") fails, the disk works again, the store's process is replaced, and
-        after a while the power fails. False when no such sync came."""
+    async def fail_a_sync(self, thread: str, of: str) -> bool:
+        """A sync of `of` ("-wal" or "database") on `thread` fails, the disk works again, the store's process is
+        replaced, and after a while the power fails. False when no such sync came."""
         await self._prepare()
         chance = self._chance
         disk, life = Disk(), _Life(0, 0)
+        disk.chance = chance
         store = await self._open(disk)
-        left = chance.randrange(40 if kind == "-wal" else 4)
+        failed = threading.Event()
+        left = chance.randrange(20 if thread == "perdure-writer" else 4)
 
         def fail(operation: str, name: str) -> None:
             nonlocal left
-            if _moment(operation, name) == f"sync {kind}":
-                left -= 1
-                if left == -1:
+            if _moment(operation, name) == f"sync {of}" and threading.current_thread().name == thread:
+                # A commit's: not that of a log's new head alone.
+                left -= thread != "perdure-writer" or len(disk.file(name).dirty) > 1
+                if left < 0 and life.failure is None and not failed.is_set():
+                    failed.set()
                     raise apsw.IOError("disk I/O error")
 
         disk.watch = fail
@@ -161,21 +166,55 @@ class Trial:
             return False
         if chance.random() < 0.5:
             successor = disk.copy()  # as a program leaves it that closes what it embeds
-        store = await self._open(successor)
-        life = _Life(store.high_water()[0], life.acknowledged)
-        if life.acknowledged < life.submitted:
-            raise Lost(f"{life.submitted} batches were acknowledged and {life.acknowledged} are there")
-        life.submitted = life.acknowledged
+        acknowledged, life = life.acknowledged, _Life(0, 0)
         asked = Sample(chance, OUTAGES_OF_A_LIFE)
-        moment = f"a later moment than a failed sync of {kind}"
-        successor.watch = lambda operation, name: asked.add(lambda: self._outage(successor, life, moment))
-        asked.add(lambda: Outage(Disk(successor.at_power_loss(chance)), life.acknowledged, life.submitted, moment))
+        moment = f"a later moment than a failed sync of {of}"
+
+        def watch(operation: str, name: str) -> None:
+            if life.submitted:
+                asked.add(lambda: self._outage(successor, life, moment))
+            if of == "-wal" and _moment(operation, name) == "write database":
+                raise apsw.FullError("database or disk is full")  # so that the log is all there is
+
+        successor.watch = watch
+        store = await self._open(successor)
+        life.acknowledged = life.submitted = store.high_water()[0]
+        if life.acknowledged < acknowledged:
+            raise Lost(f"{acknowledged} batches were acknowledged and {life.acknowledged} are there")
         await self._write(store, life, life.acknowledged + 5)
         successor.watch = lambda operation, name: None
         await store.close()
         for outage in asked.taken:
             self._check(outage, outage.disk)
         return True
+
+    async def fail_the_sync_of_a_long_checkpoint(self) -> None:
+        """A reader is in the way of checkpoints, so that the log is copied in pieces, which need no sync of their own.
+        Then the sync for all of them fails, the program closes its store, and the power fails."""
+        await self._prepare()
+        disk, life = Disk(), _Life(0, 0)
+        disk.chance = self._chance
+        store = await self._open(disk)
+        await self._write(store, life, 10)
+        reader = store._connect(str(self._folder / "1" / "perdure.db"))
+        reader.execute("begin")
+        reader.execute("select count(*) from runs").fetchall()
+        await self._write(store, life, 20)
+        reader.execute("rollback")
+        broke = threading.Event()
+
+        def fail(operation: str, name: str) -> None:
+            if _moment(operation, name) == "sync database" and not broke.is_set():
+                broke.set()
+                raise apsw.IOError("disk I/O error")
+
+        disk.watch = fail
+        await self._write(store, life, 40)
+        assert broke.is_set()
+        await store.close()
+        for _ in range(OUTAGES_OF_A_LIFE):
+            left = Disk(disk.at_power_loss(self._chance))
+            self._check(Outage(left, life.acknowledged, life.submitted, "after a failed checkpoint"), left)
 
     async def _prepare(self) -> None:
         self._told = tell(self._seed, LENGTH)

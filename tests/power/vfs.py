@@ -58,6 +58,7 @@ class PowerFile(apsw.VFSFile):
         self._disk = disk
         self._name = os.path.basename(path)
         self._file = disk.file(self._name) if existed else disk.create(self._name)
+        self._failures = self._file.failures
         self._directory_too = not existed and bool(flags[0] & _WITH_DIRECTORY)
 
     def xWrite(self, data: bytes, offset: int) -> None:
@@ -78,7 +79,9 @@ class PowerFile(apsw.VFSFile):
                 self._disk.about_to("sync", self._name)
             except apsw.IOError:
                 self._file.fail_to_sync(self._disk.chance)
-                raise
+            if self._failures < self._file.failures:
+                self._failures = self._file.failures
+                raise apsw.IOError("disk I/O error")
             self._file.sync()
             if self._directory_too:
                 self._directory_too = False

@@ -178,6 +178,13 @@ fault(
     "tests/power/test_failed_syncs.py",
 )
 fault(
+    "a store whose checkpoint failed takes it up again when it is closed",
+    "storage/sqlite/store.py",
+    "            sound = not self._writer.failed\n",
+    "",
+    "tests/power/test_failed_syncs.py",
+)
+fault(
     "commits are synced when the log is copied, not before they are answered",
     "storage/sqlite/connection.py",
     'pragma("synchronous", "full")',

@@ -19,8 +19,10 @@ APPLICATION_ID = 0x50455244
 
 
 def open_file(path: str, pragmas: Mapping[str, str], vfs: str | None = None) -> apsw.Connection:
-    """A connection that reads and writes the WAL file at `path`. Checkpoints only when told to."""
+    """A connection that reads and writes the WAL file at `path`. Checkpoints only when told to, and closes without
+    one."""
     connection = apsw.Connection(path, vfs=vfs)
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     connection.set_busy_timeout(BUSY_MS)
     connection.pragma("synchronous", "full")
     connection.pragma("wal_autocheckpoint", 0)

@@ -120,17 +120,23 @@ class SqliteStore:
         return connection
 
     async def close(self) -> None:
+        sound = True
         if self._writer is not None:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(None, self._writer.stop)
+            sound = not self._writer.failed
             self._writer = None
         if self._readers is not None:
             self._readers.close()
             self._readers = None
+        if sound:
+            # The last connection to close then folds the log into the database and removes it. After a failure the log
+            # is all that can be trusted: the next start begins with its first page.
+            for connection in self._connections:
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         self._let_go()
 
     def _let_go(self) -> None:
-        # The last connection to close folds the log into the database and removes it.
         for connection in self._connections:
             connection.close()
         self._connections = []

@@ -122,6 +122,10 @@ class Writer:
 
         return finished
 
+    @property
+    def failed(self) -> bool:
+        return self._failed is not None
+
     def stop(self) -> None:
         """Finish what was submitted and end both threads. Blocks; to be called off the event loop."""
         self._queue.put(None)
@@ -139,7 +143,7 @@ class Writer:
                 outcome = self._write(work[0])
             self._checkpoints.log_grew(self._pages_written())
             if self._checkpoints.log_is_long:
-                self._catch_up()
+                self._checkpoints.catch_up(self._connection)
             try:
                 self._loop.call_soon_threadsafe(cast("Callable[[object], None]", work[1]), outcome)
             except RuntimeError:
@@ -169,17 +173,6 @@ class Writer:
             self._failed = failure(self._path, error)
             return self._failed
 
-    def _catch_up(self) -> None:
-        """All but the newest pages are in the database already; with those there too, the next commit starts the log
-        over."""
-        self._checkpoints.log_is_long = False
-        try:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        except (apsw.BusyError, apsw.FullError):
-            return  # Nothing is lost, the log keeps it; tried again when the log has grown.
-        except apsw.Error as error:
-            self._failed = failure(self._path, error)
-
     def _pages_written(self) -> int:
         """Pages that went to the log since the last call. (SQLite's hook for this is called inside the commit, which
         then has to win the interpreter's lock once more.)"""
@@ -190,12 +183,16 @@ class Writer:
 
 
 class Checkpointer:
+    """Copies the log into the database. After an error there is no second try: SQLite counts pages as copied that only
+    the sync which failed would have brought to the disk, and with the rest copied it would give up the log."""
+
     def __init__(self, connection: apsw.Connection, path: str, fail: Callable[[StoreFailed], None]) -> None:
         self._connection = connection
         self._path = path
         self._fail = fail
         self._pages = 0
         self.log_is_long = False
+        self._at_work = threading.Lock()
         self._wanted = threading.Event()
         # There may be a log that a killed server left. This one may be killed too before it has written enough.
         self._wanted.set()
@@ -210,6 +207,17 @@ class Checkpointer:
             self._pages = 0
             self._wanted.set()
 
+    def catch_up(self, connection: apsw.Connection) -> None:
+        """Called on the writer's thread, between two batches. All but the newest pages are in the database already;
+        with those there too, the next commit starts the log over."""
+        self.log_is_long = False
+        if self._at_work.acquire(blocking=False):
+            try:
+                if not self._stopping:
+                    self._copy(connection)
+            finally:
+                self._at_work.release()
+
     def stop(self) -> None:
         self._stopping = True
         self._wanted.set()
@@ -219,13 +227,19 @@ class Checkpointer:
         while True:
             self._wanted.wait()
             self._wanted.clear()
-            if self._stopping:
-                return
-            try:
-                pages, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-                self.log_is_long = pages > LONG_LOG_PAGES
-            except (apsw.BusyError, apsw.LockedError, apsw.FullError):
-                continue  # Nothing is lost, the log keeps it; tried again when the log has grown.
-            except apsw.Error as error:
-                self._fail(failure(self._path, error))
-                return
+            with self._at_work:
+                if self._stopping:
+                    return
+                self.log_is_long = self._copy(self._connection) > LONG_LOG_PAGES
+
+    def _copy(self, connection: apsw.Connection) -> int:
+        """How many pages the log has."""
+        try:
+            pages, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except (apsw.BusyError, apsw.LockedError, apsw.FullError):
+            return 0  # Nothing is lost, the log keeps it; tried again when the log has grown.
+        except apsw.Error as error:
+            self._stopping = True
+            self._fail(failure(self._path, error))
+            return 0
+        return int(pages)
