@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -68,7 +67,7 @@ class Storyteller:
         if chance.random() < 0.3:
             close = execution(run_no, status=2, close_time=version, change=VisibilityChange.STATUS, values=None)
             batch.visibility.append(close)
-            batch.currents.append(replace(current(run_no), status=2))
+            batch.currents.append(current(run_no, status=2))
         self._come_and_go(batch)
 
     def _come_and_go(self, batch: Batch) -> None:
