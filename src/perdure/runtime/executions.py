@@ -26,6 +26,9 @@ Key = tuple[str, int, str]
 
 STARTED_EVENT = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
 
+TRIMMED = 0.98
+"""The part of the cache that is kept when it is full."""
+
 TAIL_BYTES = 64 * 1024
 """History kept beside a loaded run, newest batches first in line."""
 
@@ -214,14 +217,19 @@ class Executions:
             del self._loaded[loaded.key]
             self._bytes -= loaded.size
 
+    def drop(self, loaded: Loaded, durable_no: int) -> bool:
+        """Forget an execution if it is idle, and nothing of it is unwritten."""
+        if loaded.batch_no > durable_no or not loaded.idle:
+            return False
+        self.forget(loaded)
+        loaded.dead = True
+        return True
+
     def trim(self, durable_no: int) -> None:
-        """Drop idle executions, least recently used first, until the cache fits."""
+        """Drop idle executions, least recently used first, until the cache fits. A few at a time: many that end at once
+        are a pause, and those that are made one by one then look to the garbage collector like growth."""
         if self._bytes <= self._max_bytes:
             return
         for key in list(self._loaded):
-            loaded = self._loaded[key]
-            if loaded.batch_no <= durable_no and loaded.idle:
-                self.forget(loaded)
-                loaded.dead = True
-                if self._bytes <= self._max_bytes * 0.9:
-                    return
+            if self.drop(self._loaded[key], durable_no) and self._bytes <= self._max_bytes * TRIMMED:
+                return

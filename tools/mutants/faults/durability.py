@@ -123,8 +123,8 @@ fault(
 fault(
     "executions leave the cache with decisions that are not written",
     "runtime/executions.py",
-    "            if loaded.batch_no <= durable_no and loaded.idle:",
-    "            if loaded.idle:",
+    "        if loaded.batch_no > durable_no or not loaded.idle:",
+    "        if not loaded.idle:",
     "tests/runtime/test_barrier.py",
     "tests/runtime/test_timers_and_cache.py",
 )
