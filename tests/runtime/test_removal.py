@@ -71,6 +71,17 @@ async def test_many_runs_go_a_handful_at_a_time(world: World) -> None:
     assert rows == 0
 
 
+async def test_runs_that_are_gone_leave_nothing_in_memory(world: World) -> None:
+    await world.start_workflow("open")
+    for number in range(RUNS):
+        await world.start_workflow(f"order-{number}")
+        await close(world, f"order-{number}")
+    await world.pass_time(DAY)
+    await housekeeping(world)
+
+    assert [loaded.key[2] for loaded in world.runtime.executions.all()] == ["open"]
+
+
 async def test_an_old_run_of_an_open_chain_goes_alone(world: World) -> None:
     first = await world.start_workflow()
     await world.step(complete_workflow())

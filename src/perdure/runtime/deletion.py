@@ -61,7 +61,13 @@ def forget(runtime: Runtime, key: Key, record: Record, waiter: Waiter, reply: Re
 
 def forget_now(runtime: Runtime, loaded: Loaded, run: Run | Record) -> None:
     """`forget` in the batch of the decision. If that is refused, the run is there again."""
-    _forget(runtime, loaded.key, run, Callback(lambda: None, lambda error: runtime.unsealed(loaded, run)))
+
+    def gone() -> None:
+        # Thousands of old runs that go must not take the place of what is in use.
+        if not loaded.execution.runs:
+            runtime.executions.drop(loaded, runtime.committer.durable_no)
+
+    _forget(runtime, loaded.key, run, Callback(gone, lambda error: runtime.unsealed(loaded, run)))
 
 
 def _forget(runtime: Runtime, key: Key, run: Run | Record, forgotten: Callback) -> None:
