@@ -10,12 +10,16 @@
     python -m benchmarks schedules                          60,000 schedules due at one instant, beside 64 callers
     python -m benchmarks visibility                         lists and counts over a million runs
     python -m benchmarks overload                           64 starters at full speed beside 1,100 polls
+    python -m benchmarks sleepers --file million.db         a million runs asleep: restart, and timers beside starts
+    python -m benchmarks due-at-once                        10,000 timers at one instant, in as many runs and in one
+    python -m benchmarks retention                          100,000 old runs go while others start
+    python -m benchmarks long-run                           one run with 50,000 events
 
 Parts: workflow, floor, above-floor, signals, timers (10,000 open in one run), pending (signals to a run with 2,000
 pending activities), payloads (1 KiB to 1 MiB), launch (time to the first answer, idle memory),
-schedules (not among everything: some three minutes), overload (neither: a minute),
-visibility (neither: it loads a million runs first, some two
-minutes and 1.4 GB).
+schedules (not among everything: some three minutes), overload (neither: a minute), visibility (neither: it loads a
+million runs first, some two minutes and 1.4 GB), nor are sleepers (five minutes and 2.1 GB; with --file the next time
+takes one), due-at-once (two minutes), retention (ten minutes) and long-run (two minutes). These do less with --runs.
 """
 
 from __future__ import annotations
@@ -56,8 +60,20 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--address", help="drive the server at HOST:PORT instead of launching one")
     parser.add_argument("--pid", type=int, help="that server's process, for its CPU and memory")
     parser.add_argument("--profile", type=Path, help="run the server under cProfile and keep its output in this file")
-    parser.add_argument("--runs", type=int, default=usual.runs, help="of visibility (default 1,000,000)")
-    parser.add_argument("--database", type=Path, help="of visibility: load this file, or ask it when it is there")
+    parser.add_argument(
+        "--runs",
+        type=int,
+        default=usual.runs,
+        help="of visibility and sleepers (default 1,000,000), retention (100,000); timers of due-at-once (10,000); "
+        "events of long-run (50,000)",
+    )
+    parser.add_argument(
+        "--database",
+        "--file",
+        "--keep",
+        type=Path,
+        help="of visibility and sleepers: load this file and keep it, or use it when it is there",
+    )
     parser.add_argument("--schedules", type=int, default=usual.schedules, help="due at once (default 60,000)")
     parser.add_argument(
         "--overload-seconds", type=float, default=usual.overload_seconds, help="length of overload (default 60)"

@@ -18,9 +18,12 @@ import uvloop
 
 from benchmarks import large_runs
 from benchmarks.load import LoadFigures, OneActivityLoad
+from benchmarks.long_run import long_run
 from benchmarks.meter import ProcessMeter, calibration_ms
 from benchmarks.overload import SERVER_OPTIONS, overload
+from benchmarks.retention import retention
 from benchmarks.schedules import schedules as schedule_wave
+from benchmarks.sleepers import due_at_once, sleepers
 from benchmarks.visibility import visibility
 from tests.support.server_process import ServerProcess, dev_server_command, free_port
 
@@ -39,7 +42,8 @@ class Options:
     address: str | None = None
     pid: int | None = None
     profile: Path | None = None
-    runs: int = 1_000_000
+    runs: int = 0
+    """0: as many as the part is about."""
     database: Path | None = None
     schedules: int = 60_000
     pace: float = 0.05
@@ -230,7 +234,11 @@ PARTS: dict[str, Callable[[Options], Figures]] = {
     "launch": launch,
     "schedules": schedules,
     "overload": overloaded,
-    "visibility": lambda options: visibility(options.runs, options.database),
+    "visibility": lambda options: visibility(options.runs or 1_000_000, options.database),
+    "sleepers": lambda options: sleepers(options.runs or 1_000_000, options.database),
+    "due-at-once": lambda options: due_at_once(options.runs or 10_000),
+    "retention": lambda options: retention(options.runs or 100_000),
+    "long-run": lambda options: long_run(options.runs or 50_000),
 }
 
 
