@@ -277,6 +277,20 @@ def test_a_row_whose_deletion_is_not_durable_is_not_dispatched_again() -> None:
     assert matching.loaded(load, [task(4)], True, 0.0) == []
 
 
+def test_a_row_that_was_read_before_its_deletion_landed_is_not_dispatched_again() -> None:
+    matching = Matching()
+    assert matching.poll(poller(), 0.0) is None
+    matching.withdraw(ORDERS, 4)
+    load = matching.begin_load(ORDERS)
+    assert load is not None
+    rows = [task(4)]
+
+    matching.committed((), (4,))
+
+    assert matching.loaded(load, rows, True, 0.0) == []
+    assert take_all(matching) == []
+
+
 def test_a_sticky_queue_is_alive_while_it_is_polled_and_ten_seconds_longer() -> None:
     matching = Matching()
     assert not matching.has_recent_poller(STICKY, 0.0, 10.0)

@@ -93,6 +93,67 @@ async def test_a_task_for_a_poll_that_went_away_before_its_answer_goes_to_the_ne
     assert done.error is None
 
 
+async def test_an_activity_for_a_poll_that_went_away_goes_to_the_next_with_another_token(world: World) -> None:
+    await world.start_workflow()
+    task = world.poll()
+    gone = world.poll_activity()
+    await world.settle()
+    world.store.hold()
+    world.complete(task.reply, schedule_activity())
+    await world.settle()
+    gone.leave()
+    world.store.release()
+    await world.settle()
+
+    poll = world.poll_activity()
+    await world.settle()
+
+    assert poll.reply.attempt == 1
+    await world.ask(
+        ws.RespondActivityTaskCompletedRequest(namespace=NAMESPACE, task_token=poll.reply.task_token, identity="worker")
+    )
+
+
+async def test_a_task_that_ended_before_it_could_be_sent_is_not_sent(world: World) -> None:
+    poll = world.poll()
+    world.store.hold()
+    world.call(start_request())
+    await world.settle()
+    world.call(terminate())
+    world.store.release()
+    await world.settle()
+    assert not poll.answered
+
+    await world.start_workflow("alive")
+
+    assert poll.reply.workflow_execution.workflow_id == "alive"
+
+
+async def test_a_poll_whose_task_could_not_be_written_gets_it_when_it_can(world: World) -> None:
+    poll = world.poll()
+    world.store.refusals = 1
+
+    await world.start_workflow()
+
+    assert poll.reply.workflow_execution.workflow_id == "order-1"
+
+
+async def test_a_sticky_task_goes_to_any_worker_when_its_own_has_not_been_seen_for_a_while(world: World) -> None:
+    await world.start_workflow()
+    poll = world.poll()
+    await world.settle()
+    completion = ws.RespondWorkflowTaskCompletedRequest(namespace=NAMESPACE, task_token=poll.reply.task_token)
+    completion.sticky_attributes.worker_task_queue.name = "own"
+    completion.sticky_attributes.schedule_to_start_timeout.seconds = 60
+    await world.ask(completion)
+    other = world.poll()
+
+    await world.ask(signal())
+
+    assert other.reply.previous_started_event_id == 3
+    assert len(other.reply.history.events) == 7, "all of it, as this worker knows nothing"
+
+
 async def test_no_task_reaches_a_worker_before_its_start_is_durable(world: World) -> None:
     poll = world.poll()
     world.store.hold()

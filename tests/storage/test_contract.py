@@ -63,6 +63,17 @@ async def test_an_old_run_is_loaded_beside_the_pointer_to_the_latest(store: Stor
     assert stored.run.run_no == 1
 
 
+async def test_the_pointer_moves_to_the_latest_run_and_tells_its_status(store: Store) -> None:
+    await written(store, runs=[run(1)], currents=[current(1)])
+
+    await written(store, runs=[run(1, version=2)], currents=[current(1, status=2)])
+    assert (await loaded(store, 1)).current == current(1, status=2)
+
+    latest = current(2, execution_id="order-1", create_request_id="another", start_time=NOON + 9)
+    await written(store, runs=[run(2, execution_id="order-1")], currents=[latest])
+    assert (await loaded(store, 1)).current == latest
+
+
 async def test_a_run_moves_one_version_a_commit(store: Store) -> None:
     await written(store, runs=[run(1)], currents=[current(1)])
 
@@ -317,6 +328,14 @@ async def test_the_highest_numbers_outlive_their_rows(store: Store) -> None:
     assert store.high_water() == (last.number + 1, 7, 8, 9)
 
 
+async def test_a_batch_can_be_asked_for_by_its_number(store: Store) -> None:
+    last = batch(runs=[run(1)])
+    assert await outcome(store, last) is None
+
+    assert [await answer(store.landed, number) for number in (last.number - 1, last.number)] == [True, True]
+    assert not await answer(store.landed, last.number + 1)
+
+
 # ---- deleting
 
 
@@ -381,7 +400,8 @@ async def test_pages_follow_each_other_without_gap_or_repeat(store: Store) -> No
 
 
 @pytest.mark.parametrize(
-    "token", [b"x", b"garbage that is long enough", b"\x01" + bytes(16), b"\x01" + bytes(16) + b"\xff"]
+    "token",
+    [b"x", b"garbage that is long enough", b"\x01" + bytes(16), b"\x01" + bytes(16) + b"\xff", b"\x02" + bytes(24)],
 )
 async def test_a_foreign_page_token_is_refused(store: Store, token: bytes) -> None:
     with pytest.raises(InvalidArgument):
@@ -436,6 +456,21 @@ async def test_a_row_can_move_to_another_queue(store: Store) -> None:
 
     rows, _ = await store.list_executions(NAMESPACE, parse("TaskQueue = 'elsewhere'", {}), 9, b"")
     assert rows == [execution(1, task_queue="elsewhere", status=9, memo=b"new")]
+
+
+async def test_a_value_that_was_replaced_or_removed_is_found_no_more(store: Store) -> None:
+    custom = {"CustomKeyword": 2, "CustomInt": 3}
+    before = [("CustomKeyword", 2, "old"), ("CustomInt", 3, 7)]
+    await written(store, visibility=[execution(1, values=before)])
+
+    after = [("CustomKeyword", 2, "new")]
+    await written(store, visibility=[execution(1, change=VisibilityChange.ATTRIBUTES, values=after)])
+
+    async def found(text: str) -> int:
+        return len((await store.list_executions(NAMESPACE, parse(text, custom), 9, b""))[0])
+
+    assert [await found(f"CustomKeyword = '{value}'") for value in ("old", "new")] == [0, 1]
+    assert [await found("CustomInt = 7"), await found("CustomInt IS NULL")] == [0, 1]
 
 
 async def test_values_that_did_not_change_are_kept(store: Store) -> None:

@@ -36,6 +36,7 @@ fault(
     "storage/sqlite/connection.py",
     '    connection.pragma("synchronous", "full")',
     '    connection.pragma("synchronous", "normal")',
+    "tests/power/test_power_loss.py",
 )
 fault(
     "the wake-up of a run that has nothing due stays",
