@@ -215,6 +215,12 @@ def test_a_local_time_that_comes_twice_fires_twice() -> None:
     assert shown(spec, us(2024, 10, 26, 12), us(2024, 10, 28, 0)) == ["2024-10-27T00:30:00Z", "2024-10-27T01:30:00Z"]
 
 
+def test_the_last_time_of_all_may_come_twice() -> None:
+    spec = cron("0 30 2 27 10 * 2024", timezone_name="Europe/Berlin")
+
+    assert shown(spec, us(2024, 1, 1), us(2030, 1, 1)) == ["2024-10-27T00:30:00Z", "2024-10-27T01:30:00Z"]
+
+
 def test_day_of_month_and_day_of_week_must_both_match() -> None:
     assert shown(cron("0 0 13 * FRI"), us(2024, 1, 1), us(2025, 1, 1)) == [
         "2024-09-13T00:00:00Z",

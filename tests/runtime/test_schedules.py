@@ -238,6 +238,17 @@ async def test_cancel_other_waits_until_what_runs_has_ended(world: World) -> Non
     assert statuses(await info(world)) == [(FIRST, 4), (THIRD, 1)]
 
 
+async def test_who_was_asked_to_cancel_is_terminated_for_an_action_that_wants_so(world: World) -> None:
+    await overlapping(world, "CANCEL_OTHER", 1)
+    assert statuses(await info(world)) == [(FIRST, 1)]
+
+    await world.ask(trigger(overlap="TERMINATE_OTHER"))
+
+    first, *others = statuses(await info(world))
+    assert first == (FIRST, 5)
+    assert others
+
+
 async def test_a_changed_policy_decides_about_what_waits(world: World) -> None:
     await overlapping(world, "BUFFER_ALL")
 

@@ -484,6 +484,26 @@ async def test_values_that_did_not_change_are_kept(store: Store) -> None:
     assert [row.run_id for row in (await store.list_executions(NAMESPACE, query, 9, b""))[0]] == [run_id(1)]
 
 
+async def test_alternatives_are_found_wherever_each_is_looked_up(store: Store) -> None:
+    custom = {"CustomKeyword": 2}
+    rows = [
+        execution(1),
+        execution(2, workflow_type="Refund"),
+        execution(3, task_queue="slow"),
+        execution(4, values=[("CustomKeyword", 2, "x")]),
+        execution(5),
+    ]
+    await written(store, visibility=rows)
+
+    query = parse(
+        "WorkflowId = 'order-1' OR WorkflowType = 'Refund' OR TaskQueue = 'slow' OR CustomKeyword = 'x'", custom
+    )
+
+    found = [row.run_no for row in (await store.list_executions(NAMESPACE, query, 9, b""))[0]]
+    assert found == [4, 3, 2, 1]
+    assert await store.count_executions(NAMESPACE, query) == [(None, 4)]
+
+
 async def test_a_run_is_listed_once(store: Store) -> None:
     await written(store, visibility=[execution(1)])
 

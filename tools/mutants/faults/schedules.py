@@ -31,10 +31,10 @@ fault(
     "            found.terminate = True",
 )
 fault(
-    "what runs is asked again and again to make way",
+    "what was asked to cancel is not terminated for another that must",
     "engine/schedules/acting.py",
-    "        running[Running.STOPPING] = wanted\n",
-    "",
+    "        if running[Running.STOPPING] >= wanted:",
+    "        if running[Running.STOPPING]:",
 )
 fault(
     "times that were missed for longer than the catch-up window are made up for",

@@ -36,7 +36,7 @@ fault(
     "a page leaves out rows of the same moment",
     "storage/sqlite/executions.sql",
     "(e.close_order, e.start_time) <= (?, ?) and",
-    "(e.close_order, e.start_time) < (?, ?) and ?1 is not null and",
+    "(e.close_order, e.start_time) < (?, ?) and",
 )
 fault(
     "any bytes are a page token",
