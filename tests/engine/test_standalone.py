@@ -413,6 +413,16 @@ def test_a_task_is_started_once() -> None:
         scene.decide(lambda turn: attempts.start_task(turn, stamp, Poller()))
 
 
+def test_a_task_of_before_it_was_given_out_again_starts_nothing() -> None:
+    scene = started()
+    old = scene.attempt.stamp
+    task = scene.take()
+    scene.decide(lambda turn: attempts.reissue_task(turn, token(task)))
+
+    with pytest.raises(Stale):
+        scene.decide(lambda turn: attempts.start_task(turn, old, Poller()))
+
+
 # ---- control
 def test_one_that_no_worker_holds_is_cancelled_at_once() -> None:
     scene = started()
@@ -475,6 +485,16 @@ def test_a_cancel_request_counts_once_also_after_the_end() -> None:
     scene.request_cancel("one")
     late = scene.refused(lambda turn: control.request_cancel(turn, request_id="two", reason="", identity=""))
     assert late.message == "activity is in terminal state Completed"
+
+
+def test_an_activity_that_completed_is_not_terminated() -> None:
+    scene = started()
+    scene.complete(scene.take(), "paid")
+
+    late = scene.refused(lambda turn: control.terminate(turn, request_id="one", reason="", identity=""))
+
+    assert late.message == "activity is in terminal state Completed"
+    assert scene.outcome.result == payloads("paid")
 
 
 def test_a_terminated_activity_has_the_reason_as_its_outcome() -> None:

@@ -10,6 +10,7 @@ import temporalio.api.batch.v1 as batch
 import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.enums.v1 import BatchOperationState, EventType
 
+from perdure.engine.messages import DONE, BatchResult
 from perdure.storage.sqlite import SqliteStore
 from tests.api.client import NAMESPACE, execution, start_request
 from tests.support.runtime_world import World, running
@@ -78,6 +79,26 @@ async def test_a_slow_job_waits_for_seconds_between_targets(world: World) -> Non
     assert (await described(world)).complete_operation_count == 1
     await pass_seconds(world, 2)
     assert (await described(world)).complete_operation_count == 2
+
+
+async def test_a_target_counts_once_also_if_it_should_answer_twice(world: World) -> None:
+    await start_orders(world, 3)
+    await world.ask_patiently(signal_all(per_second=0.5))
+    await pass_seconds(world, 0.5)
+    [job] = [loaded.execution for loaded in world.runtime.executions.all() if loaded.key[2] == "job"]
+    assert job.current is not None
+
+    world.runtime.mail.send(
+        BatchResult(
+            to_namespace_id=job.namespace_id, to_workflow_id="job", to_run_id=job.current.run_id, number=0, outcome=DONE
+        )
+    )
+    await world.settle()
+
+    assert (await described(world)).complete_operation_count == 1
+    await pass_seconds(world, 5)
+    done = await described(world)
+    assert (done.state, done.complete_operation_count) == (COMPLETED, 3)
 
 
 @pytest.mark.parametrize("refusals", [1, 2])

@@ -102,6 +102,7 @@ class Workbench:
 
     def _run(self, tests: Sequence[str]) -> tuple[int, str]:
         command = [sys.executable, "-m", "pytest", "-v", "--tb=line", "-p", "no:cacheprovider"]
+        command += ["-p", "tools.mutants.examples"]
         command += ["--timeout", str(TEST_SECONDS), *tests]
         process = subprocess.Popen(
             command,
@@ -126,7 +127,7 @@ class Workbench:
         return {
             **os.environ,
             "PYTHONPATH": str(self._directory / "src"),
-            "HYPOTHESIS_STORAGE_DIRECTORY": str(self._directory / "hypothesis"),
+            "HYPOTHESIS_STORAGE_DIRECTORY": str(self._directory / "hypothesis"),  # what it learns of the sources
             "COLUMNS": "500",  # or the reason of a failure is cut off
         }
 
