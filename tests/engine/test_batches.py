@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perdure.clock import SeededEntropy
-from perdure.engine.batches.jobs import COMPLETED, Job, start_job
+from perdure.engine.batches.jobs import COMPLETED, Job, start_job, take_targets
 from perdure.engine.execution import BATCH, Execution
 from perdure.engine.kinds import KINDS
 from perdure.engine.limits import Limits
@@ -22,9 +22,9 @@ SIGNAL = 3
 
 @dataclass
 class Scene:
-    """One job and its clock."""
+    """One job and its clock. `targets` None: they are looked up."""
 
-    targets: int
+    targets: int | None
     per_second: float
     now: int = NOON
     effects: list[Any] = field(default_factory=list)
@@ -33,7 +33,8 @@ class Scene:
         self.entropy = SeededEntropy(1)
         self.execution = Execution("namespace-1", "default", BATCH, "job")
         job = Job(operation_type=SIGNAL, per_second=self.per_second)
-        start_job(self.shared(), None, job, [(f"order-{number}", "") for number in range(self.targets)])
+        named = None if self.targets is None else [(f"order-{number}", "") for number in range(self.targets)]
+        start_job(self.shared(), None, job, named)
 
     def shared(self) -> Shared:
         return Shared(self.execution, self.now, self.entropy, Limits(), self.effects, [], {})
@@ -87,6 +88,24 @@ def test_a_target_that_is_busy_is_asked_again_and_given_up_in_the_end() -> None:
 
     assert (scene.job.complete, scene.job.failed) == (0, 1)
     assert scene.record.status == COMPLETED
+
+
+def test_pages_of_targets_follow_each_other() -> None:
+    scene = Scene(targets=None, per_second=1000)
+    assert scene.after(0) == []
+    pages = [([("order-0", "run-0"), ("order-1", "run-1")], b"page 2"), ([("order-2", "run-2")], b"")]
+    asked, sent = [], []
+    for targets, token in pages:
+        asked.append((scene.job.listing, scene.job.token))
+        take_targets(scene.shared(), scene.record, targets, token, 3)
+        for message in scene.after(1):
+            sent.append(message.to_workflow_id)
+            scene.answer(message)
+        scene.after(1)
+
+    assert asked == [(True, b""), (True, b"page 2")]
+    assert sent == ["order-0", "order-1", "order-2"]
+    assert (scene.record.status, scene.job.total, scene.job.complete) == (COMPLETED, 3, 3)
 
 
 def test_a_job_is_done_when_its_last_target_has_answered() -> None:

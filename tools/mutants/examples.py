@@ -1,5 +1,5 @@
-"""A plugin for the pytest of a fault: tests that make up their examples make up the same ones each time, and do not look
-for the smallest that fails."""
+"""A plugin for the pytest of a fault: tests that make up their examples make up the same ones each time, and do not
+look for the smallest that fails."""
 
 from __future__ import annotations
 
