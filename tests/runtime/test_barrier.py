@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.enums.v1 import EventType
 
@@ -11,6 +13,7 @@ from tests.support.runtime_world import World
 
 STARTED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED
 SIGNALED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+TERMINATED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED
 TASK_SCHEDULED = EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED
 
 
@@ -20,7 +23,7 @@ def signal(workflow_id: str = "order-1", request_id: str = "") -> ws.SignalWorkf
     )
 
 
-def read_history(**fields: bool) -> ws.GetWorkflowExecutionHistoryRequest:
+def read_history(**fields: Any) -> ws.GetWorkflowExecutionHistoryRequest:
     return ws.GetWorkflowExecutionHistoryRequest(namespace=NAMESPACE, execution=execution(), **fields)
 
 
@@ -75,7 +78,22 @@ async def test_a_history_shows_nothing_that_is_not_durable(world: World) -> None
     assert [event.event_type for event in await world.history()] == [STARTED, TASK_SCHEDULED, SIGNALED]
 
 
-async def test_who_waits_for_the_end_hears_of_it_when_it_is_durable(world: World) -> None:
+async def test_who_waits_for_the_end_hears_of_nothing_else_and_of_that_when_it_is_durable(world: World) -> None:
+    await world.start_workflow()
+    waiting = world.call(read_history(wait_new_event=True, history_event_filter_type=2))
+    await world.ask(signal())
+    world.store.hold()
+    world.call(ws.TerminateWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution()))
+    await world.settle()
+    assert not waiting.answered
+
+    world.store.release()
+    await world.settle()
+
+    assert [event.event_type for event in waiting.reply.history.events] == [TERMINATED]
+
+
+async def test_who_waits_for_events_hears_of_them_when_they_are_durable(world: World) -> None:
     await world.start_workflow()
     waiting = world.call(read_history(wait_new_event=True))
     page = waiting.reply.next_page_token

@@ -1,14 +1,17 @@
-"""Owners and wakes that a refused batch would have left, had it landed."""
+"""Owners and wakes while the store does not do as it should: batches are refused or late, executions not read."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from perdure.runtime.skipping import Skipper
 from perdure.storage.store import Refused as BatchRefused
+from perdure.storage.store import StoreFailed
 from tests.api.client import Api, Refused, complete_workflow, start_timer
+from tests.runtime.test_mail import signal_external
 from tests.skipping.clock import HOUR, Clock, about
 
 
@@ -74,3 +77,56 @@ async def test_a_timer_whose_end_never_landed_still_fires(
     await api.step(complete_workflow())
 
     assert await clock.now() - before == about(HOUR)
+
+
+async def test_time_waits_for_what_is_being_written(
+    api: Api, clock: Clock, skipper: Skipper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.start()
+    task = await api.poll()
+    await clock.unlock()
+    store = skipper._runtime.store
+    submit, held = store.submit, asyncio.Queue[tuple[Any, Any]]()
+    monkeypatch.setattr(store, "submit", lambda batch, done: held.put_nowait((batch, done)))
+    completed = asyncio.ensure_future(api.complete(task, start_timer(seconds=3600)))
+    late = await held.get()
+    skipper.poke()
+    for _ in range(10):
+        await asyncio.sleep(0)  # it looks
+    jumps, why = skipper.jumps, skipper.explain()
+    monkeypatch.setattr(store, "submit", submit)
+    submit(*late)
+    await completed
+
+    assert jumps == 0
+    assert why == ["decisions are being written"]
+    await api.step(complete_workflow())
+
+    assert skipper.jumps == 1
+
+
+async def test_time_waits_for_a_message_whose_receiver_cannot_be_read_just_now(
+    api: Api, clock: Clock, skipper: Skipper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.start("receiver")
+    await api.step(start_timer(seconds=3600))
+    await api.start("sender")
+    task = await api.poll()
+    runtime = skipper._runtime
+    [receiver] = [loaded for loaded in runtime.executions.all() if loaded.key[2] == "receiver"]
+    runtime.executions.forget(receiver)
+    receiver.dead = True
+    load = runtime.store.load_execution
+
+    def fails(namespace_id: str, kind: int, execution_id: str, run_id: str, done: Any) -> None:
+        if execution_id == "receiver":
+            done(StoreFailed("disk I/O error"))
+        else:
+            load(namespace_id, kind, execution_id, run_id, done)
+
+    monkeypatch.setattr(runtime.store, "load_execution", fails)
+    await api.complete(task, signal_external("receiver"))
+    await clock.unlock()
+
+    assert skipper.explain() == ["1 message is between workflows not delivered yet"]
+    assert skipper.jumps == 0

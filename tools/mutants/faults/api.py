@@ -49,7 +49,7 @@ fault(
     "api/history.py",
     "            if run.running:\n                return self._wait_for(run)\n            self._runtime.histories.read(run, last, last,",
     "            self._runtime.histories.read(run, last, last,",
-    "tests/api/test_history_waiting.py",
+    "tests/runtime/test_barrier.py",
 )
 fault(
     "an input larger than the limit is taken",

@@ -6,6 +6,7 @@ from tools.mutants.fault import Area
 
 AREA = Area(
     "skipping",
+    "tests/skipping/test_refusals.py",
     "tests/skipping/test_counter.py",
     "tests/skipping/test_by_hand.py",
     "tests/skipping/test_gaps.py",
