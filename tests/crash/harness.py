@@ -29,7 +29,7 @@ POINTS_OF_A_COMMIT = ("decided", "sealed", "before_commit", "after_commit", "bef
 ACTORS = 16
 HANDS = 2
 WORKERS = 2
-DEATH_WITHIN = 20.0
+DEATH_WITHIN = 60.0
 """Seconds in which load must bring the server to the named point it dies at."""
 RESUMES_WITHIN = 0.6
 EXAMINED_EVERY = 5
@@ -146,6 +146,7 @@ class _Endurance:
                         self._tell_progress()
                     await self._restart(dev=True)
                     self._load.stop()
+                    self._tell("nothing is killed or begun any more, all must end")
                     await self._all_end(acting)
                     for examination in self._examinations:
                         await examination
@@ -255,9 +256,11 @@ class _Endurance:
 
     async def _check_end(self) -> None:
         page = self._calls.ledger.turn_page()
+        self._tell("all has ended, and is read back")
         found = await read_everything(self._client, page)
         ran = list(all_ran(self._directory))
         check_end(page, found, ran)
+        self._tell(f"all {len(found.chains)} workflows are as they should be, and are replayed")
         endured = self._endured
         endured.runs = await check_replay(found)
         endured.told = self._load.told
@@ -268,11 +271,14 @@ class _Endurance:
         endured.ran = len(ran)
 
     def _tell_progress(self) -> None:
-        now = time.monotonic()
-        if self._report is not None and now - self._reported >= 10:
-            self._reported = now
+        if time.monotonic() - self._reported >= 10:
             kills, stories = sum(self._endured.kills.values()), sum(self._load.told.values())
-            self._report(f"{now - self._began:5.0f} s: {kills} kills, {stories} stories told to their end")
+            self._tell(f"{kills} kills, {stories} stories told to their end")
+
+    def _tell(self, line: str) -> None:
+        self._reported = time.monotonic()
+        if self._report is not None:
+            self._report(f"{self._reported - self._began:5.0f} s: {line}")
 
 
 def kills_at_random(seed: int, count: int, *, longest: float = 0.6) -> list[Kill]:

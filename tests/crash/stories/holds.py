@@ -111,11 +111,14 @@ async def hold(
     before = ran()
     options = act.ActivityOptions(heartbeat_timeout=Duration(nanos=random.randint(500, 999) * 1_000_000))
     change = ws.UpdateActivityExecutionOptionsRequest(
-        **whole, activity_options=options, update_mask=FieldMask(paths=["heartbeat_timeout"])
+        **whole,
+        activity_options=options,
+        update_mask=FieldMask(paths=["heartbeat_timeout"]),
+        request_id=request_id(random),
     )
     await calls.until_answered(calls.rpc.update_activity_execution_options, change)
     if random.random() < 0.5:
-        again = ws.ResetActivityExecutionRequest(**whole, keep_paused=True)
+        again = ws.ResetActivityExecutionRequest(**whole, keep_paused=True, request_id=request_id(random))
         await calls.until_answered(calls.rpc.reset_activity_execution, again)
     await asyncio.sleep(random.uniform(0, 0.3))
     shown = await look()
@@ -123,7 +126,8 @@ async def hold(
     assert shown.state == PAUSED, f"the acknowledged pause of {name} is lost: {shown}"
     assert shown.heartbeat_timeout == options.heartbeat_timeout, f"{name} lost its new options: {shown}"
     assert ran() == before, f"the paused activity of {name} ran"
-    await calls.until_answered(calls.rpc.unpause_activity_execution, ws.UnpauseActivityExecutionRequest(**whole))
+    unpause = ws.UnpauseActivityExecutionRequest(**whole, request_id=request_id(random))
+    await calls.until_answered(calls.rpc.unpause_activity_execution, unpause)
 
 
 async def standalone(calls: Calls, name: str, random: Random) -> None:
