@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def copied(database: Path, number: int) -> Path:
@@ -18,17 +20,25 @@ def copied(database: Path, number: int) -> Path:
     return copy
 
 
-async def check_file(database: Path) -> None:
-    """Nothing is wrong with the file. A copy is deleted when that is so."""
-    command = [sys.executable, "-m", "perdure.cli.main", "doctor", "--db-filename", str(database)]
+async def check_file(database: Path) -> Any:
+    """Nothing is wrong with the file. Returns what else the doctor says of it."""
+    command = [sys.executable, "-m", "perdure.cli.main", "doctor", "--json", "--db-filename", str(database)]
     doctor = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     output, _ = await doctor.communicate()
     assert doctor.returncode == 0, f"perdure doctor finds in {database}:\n{output.decode()}"
+    return json.loads(output)
+
+
+async def check_last_file(database: Path) -> None:
+    """Everything has ended, so no message is under way either."""
+    said = await check_file(database)
+    assert said["messages"] == 0, f"messages that were delivered are still in {database}: {said}"
 
 
 async def check_copy(copy: Path) -> None:
+    """The same of a copy, which is deleted when it is sound."""
     await check_file(copy)
     for file in copy.parent.glob(f"{copy.name}*"):
         file.unlink()

@@ -18,7 +18,7 @@ from temporalio.service import RetryConfig, RPCError
 
 from tests.crash.calls import Calls
 from tests.crash.checks import check_acknowledged, check_end, check_replay
-from tests.crash.examining import check_copy, check_file, copied
+from tests.crash.examining import check_copy, check_last_file, copied
 from tests.crash.ledger import all_ran
 from tests.crash.load import Load
 from tests.crash.processes import SETTINGS, Forked, quiet_runtime, serve, work
@@ -154,7 +154,7 @@ class _Endurance:
                 for hand in by_hand:
                     hand.cancel()
             await self._kill()
-            await check_file(self._database)
+            await check_last_file(self._database)
         finally:
             await self._kill()
             for worker in self._workers:
