@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure.clock import SECOND
-from perdure.engine.execution import WORKFLOW
+from perdure.engine.execution import ACTIVITY, SCHEDULE, WORKFLOW
 from perdure.engine.kinds import KINDS
+from perdure.engine.schedules.editing import forgotten
 from perdure.runtime.runtime import Runtime
 from tests.simulation import histories
 from tests.simulation.ledger import Broken
@@ -28,6 +29,8 @@ def check_now(simulation: Simulation, step: int) -> None:
         raise Broken(f"step {step}: {simulation.broken}")
     if simulation.log.errors:
         raise Broken(f"step {step}: " + "\n".join(simulation.log.errors))
+    for call in simulation.network.forgotten:
+        raise Broken(f"step {step}: {call.method} was never answered")
     for task in [*simulation.acting.values(), *simulation.workers]:
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             raise error
@@ -149,15 +152,27 @@ def _check_tasks(simulation: Simulation, runtime: Runtime) -> None:
         (run_id, scheduled, kind)
         for run_id, scheduled, kind in simulation.disk.rows("select run_id, scheduled_event_id, kind from tasks")
     }
+    open_runs: dict[tuple[str, int, str], str] = {}
     for key, run, _ in _runs(simulation):
-        if key[1] != WORKFLOW or not run.running:
+        if not run.running:
+            continue
+        if key in open_runs:
+            raise Broken(f"{key} has two open runs, {open_runs[key]} and {run.run_id}")
+        open_runs[key] = run.run_id
+        if key[1] == ACTIVITY:
+            _check_activity(f"activity {key[2]}", run.run_id, run.state.attempt, 0, rows)
+        if key[1] != WORKFLOW:
             continue
         task = run.workflow_task
         if task is not None and not task.started_event_id and (run.run_id, task.scheduled_event_id, 1) not in rows:
             raise Broken(f"{key[2]} {run.run_id} has a workflow task {task} that is in no queue")
         for scheduled, activity in run.activities.items():
-            if activity.offered and not activity.started_at and (run.run_id, scheduled, 2) not in rows:
-                raise Broken(f"{key[2]} {run.run_id} has an activity task {activity} that is in no queue")
+            _check_activity(key[2], run.run_id, activity, scheduled, rows)
+
+
+def _check_activity(where: str, run_id: str, activity: Any, scheduled: int, rows: set[Any]) -> None:
+    if activity.offered and not activity.started_at and (run_id, scheduled, 2) not in rows:
+        raise Broken(f"{where} {run_id} has an activity task {activity} that is in no queue")
 
 
 # ---- the end
@@ -197,7 +212,9 @@ async def check_end(simulation: Simulation) -> None:
 
 
 def _check_near_end(simulation: Simulation) -> None:
-    """No closed workflow is to be woken."""
+    """All is closed, and no workflow is to be woken."""
     for key, run, wake_at in _runs(simulation):
-        if key[1] == WORKFLOW and not run.running and wake_at:
+        if run.running and not (key[1] == SCHEDULE and forgotten(run, simulation.now())):
+            raise Broken(f"{KINDS[key[1]].name} {key[2]} {run.run_id} is open to the end")
+        if key[1] == WORKFLOW and wake_at:
             raise Broken(f"{key[2]} {run.run_id} is closed and is to be woken at {wake_at // SECOND}")

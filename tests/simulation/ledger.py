@@ -25,6 +25,8 @@ class Ledger:
     """(run ID, activity ID, attempt, start) that were handed to a worker, to the worker."""
     completed: dict[tuple[str, str], str] = field(default_factory=dict)
     """(run ID, activity ID) of acknowledged completions to the result."""
+    offered: set[tuple[str, str]] = field(default_factory=set)
+    """(run ID of an activity of its own, result) that workers tried to complete it with."""
     closed: dict[str, str] = field(default_factory=dict)
     """Run ID to how it closed, as its worker was told."""
     terminated: set[str] = field(default_factory=set)

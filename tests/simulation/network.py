@@ -15,6 +15,19 @@ from perdure.api.registry import Method
 from perdure.call import PENDING
 from perdure.errors import PerdureError
 
+PATIENT = {
+    "PollWorkflowTaskQueue",
+    "PollActivityTaskQueue",
+    "PollWorkflowExecutionUpdate",
+    "PollActivityExecution",
+    "DescribeActivityExecution",
+    "UpdateWorkflowExecution",
+    "ExecuteMultiOperation",
+    "QueryWorkflow",
+    "GetWorkflowExecutionHistory",
+}
+"""Calls that wait for something to happen. All others are answered at once, or as soon as the disk did its part."""
+
 
 class Lost(Exception):
     """The caller does not know whether its call was served."""
@@ -70,6 +83,8 @@ class Network:
         self.served = 0
         self.trace = hashlib.sha256()
         """Of all that was asked and answered, and when: the same seed tells the same story."""
+        self.forgotten: list[Call] = []
+        """What a living process did not answer in time, although nothing had to happen first."""
         self._under_way: dict[Call, asyncio.Future[bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -106,6 +121,8 @@ class Network:
             reply = await asyncio.wait_for(future, self._chance.random() * 0.01 if leaves else within)
         except TimeoutError:
             call.leave()
+            if not leaves and rpc not in PATIENT:
+                self.forgotten.append(call)
             raise Lost("gave up") from None
         finally:
             self._under_way.pop(call, None)
@@ -148,7 +165,9 @@ class Network:
 
             async def later() -> None:
                 try:
-                    call.finish(await reply)
+                    answer = await reply
+                    if answer is not PENDING:
+                        call.finish(answer)
                 except PerdureError as error:
                     call.fail(error)
 

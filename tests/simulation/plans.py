@@ -27,7 +27,8 @@ def invent(chance: random.Random, depth: int = 0) -> Plan:
     plan: Plan = []
     for _ in range(chance.randint(1, 4)):
         kind = chance.choices(
-            ["activity", "timer", "both", "signals", "child", "tell", "cancelled", "upsert"], [6, 4, 3, 4, 2, 2, 2, 1]
+            ["activity", "timer", "both", "signals", "child", "tell", "cancelled", "upsert", "local"],
+            [6, 4, 3, 4, 2, 2, 2, 1, 1],
         )[0]
         if kind in ("activity", "cancelled"):
             plan.append([kind, chance.choice([1, 2, 3, 0])])
@@ -41,6 +42,8 @@ def invent(chance: random.Random, depth: int = 0) -> Plan:
             plan.append([kind, invent(chance, depth + 1), chance.randint(1, 3)])
         elif kind == "tell":
             plan.append([kind, f"w{chance.randrange(8)}"])
+        elif kind == "local":
+            plan.append([kind])
         elif kind == "upsert":
             plan.append([kind, f"v{chance.randrange(5)}"])
     end = chance.random()
@@ -107,6 +110,10 @@ class Told:
                 assert update_id in self.accepted, f"{self.workflow_id}: update {update_id} ended before it began"
                 assert update_id not in self.completed, f"{self.workflow_id}: update {update_id} ended twice"
                 self.completed[update_id] = json.loads(attributes.outcome.success.payloads[0].data)
+            elif name == "marker_recorded":
+                step = json.loads(attributes.details["step"].payloads[0].data)
+                assert step not in self.ended, f"{self.workflow_id}: {step} was recorded twice"
+                self.begun[step], self.ended[step] = event.event_id, name
             elif name == "upsert_workflow_search_attributes":
                 self.upserts += 1
             elif name == "timer_fired":
@@ -173,6 +180,10 @@ def decide(told: Told) -> list[Command]:
         elif kind == "tell":
             if name not in told.begun:
                 commands.append(_tell(step[1], name, f"{told.workflow_id} {told.run_id} {name}"))
+        elif kind == "local":
+            if name not in told.ended:
+                commands.append(_marker(name))
+            continue
         elif kind == "upsert":
             upserts += 1
             if told.upserts < upserts:
@@ -226,6 +237,14 @@ def _timer(timer_id: str, seconds: int) -> Command:
     command = _command(_C.COMMAND_TYPE_START_TIMER)
     command.start_timer_command_attributes.timer_id = timer_id
     command.start_timer_command_attributes.start_to_fire_timeout.seconds = seconds
+    return command
+
+
+def _marker(step: str) -> Command:
+    """What a local activity leaves behind."""
+    command = _command(_C.COMMAND_TYPE_RECORD_MARKER)
+    command.record_marker_command_attributes.marker_name = "core_local_activity"
+    command.record_marker_command_attributes.details["step"].CopyFrom(values(step))
     return command
 
 

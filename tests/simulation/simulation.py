@@ -22,29 +22,39 @@ from temporalio.api.history.v1 import HistoryEvent
 from perdure.api.handlers import all_handlers
 from perdure.api.registry import build_methods
 from perdure.clock import SeededEntropy, SkippingTime
-from perdure.config import Config
+from perdure.config import Config, DynamicConfig
+from perdure.engine.limits import Limits
 from perdure.errors import NotFound
 from perdure.runtime.runtime import Runtime
 from perdure.storage.store import StoreFailed
 from tests.api.client import NAMESPACE, execution
 from tests.simulation import invariants
+from tests.simulation.batches import Batcher
 from tests.simulation.clocks import SimulatedMonotonic, SimulatedTime
 from tests.simulation.ledger import Broken, Ledger
 from tests.simulation.network import Network
+from tests.simulation.operators import Operator
 from tests.simulation.plans import Told
 from tests.simulation.resets import Resetter
 from tests.simulation.schedules import Scheduler
 from tests.simulation.sender import TRY_AGAIN
-from tests.simulation.store import Connection, Disk
+from tests.simulation.standalone import ActivityClient
+from tests.simulation.store import UNREADABLE, Connection, Disk
 from tests.simulation.witness import Witness
 from tests.simulation.workers import ActivityWorker, WorkflowWorker
 from tests.simulation.workflow_client import Client
 
+ALLOWED = {"frontend.WorkflowPauseEnabled": True, "activity.operatorCommandsEnabled": True}
+OPEN = "ExecutionStatus IN ('Running', 'Paused')"
 POINTS = ("decided", "sealed", "before_commit", "after_commit", "before_delivery")
 OTHERS: dict[str, Callable[[Simulation, str], Any]] = {
     "resetter": Resetter,
     "scheduler": Scheduler,
     "other-scheduler": Scheduler,
+    "activity-client": ActivityClient,
+    "other-activity-client": ActivityClient,
+    "operator": Operator,
+    "batcher": Batcher,
 }
 
 
@@ -68,6 +78,9 @@ class StrictLog:
         self.lines.append(f"{event} {fields}")
 
     def error(self, event: str, **fields: Any) -> None:
+        if fields.get("reason") == UNREADABLE:
+            self.warning(event, **fields)
+            return
         trace = "".join(traceback.format_exception(fields["exc_info"])) if "exc_info" in fields else ""
         self.errors.append(f"{event} {fields!r}\n{trace}")
 
@@ -113,6 +126,7 @@ class Simulation:
             search_attributes={"CustomKeyword": 2},
             time_skipping=self.skipping,
             time_locked=False,
+            dynamic=DynamicConfig(ALLOWED),
         )
         self._dies_at = ""
         self.runtime = runtime = Runtime(
@@ -122,6 +136,7 @@ class Simulation:
             SimulatedMonotonic(),
             SeededEntropy(self.chance.getrandbits(64)),
             self.log,  # type: ignore[arg-type] # a Log by shape
+            limits=Limits(batch_jobs=3),
             failed=self._failed,
             points=self._point_within,
         )
@@ -213,6 +228,7 @@ class Simulation:
         elif fate < 0.97:
             assert self.connection is not None
             self.connection.faults = chance.choice([0, 0, 0.02, 0.2])
+            self.connection.read_faults = chance.choice([0, 0, 0, 0.1])
             self.network.faults = chance.choice([0, 0, 0.05, 0.3])
         elif fate < 0.973:
             await self.restart()
@@ -239,16 +255,19 @@ class Simulation:
         if self.runtime is None:
             await self._come_back()
         assert self.connection is not None
-        self.connection.faults = self.network.faults = self.mischief = 0.0
+        self.connection.faults = self.connection.read_faults = self.network.faults = self.mischief = 0.0
         self.time.go_on()
         began = self.seconds()
         helper = Client(self, "helper")
         finished = False
-        while (open_now := await self.list("ExecutionStatus = 'Running'")) or not finished:
+        while (open_now := await self.list(OPEN)) or not finished:
             for found in open_now:
                 with suppress(NotFound):
-                    await helper.signal(found.workflow_id)
-            await asyncio.sleep(60)
+                    if finished and found.workflow_id.startswith("cron"):
+                        await helper.terminate(found.workflow_id)
+                    else:
+                        await helper.signal(found.workflow_id)
+            await self.pass_time(60)
             self.time.jump(1000)
             if not finished and all(acting.done() for acting in self.acting.values()):
                 finished = True
@@ -287,6 +306,9 @@ class Simulation:
     def now(self) -> int:
         """The server's time, in microseconds since 1970."""
         return (self.time if self.runtime is None else self.runtime.time).now()
+
+    async def pass_time(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
     async def call(self, request: Any) -> Any:
         while True:

@@ -17,8 +17,10 @@ from temporalio.api.history.v1 import History, HistoryEvent
 from perdure.engine.execution import WORKFLOW
 from perdure.engine.kinds import KINDS
 from perdure.storage.sqlite import SqliteStore
-from perdure.storage.store import Batch, Done, Refused, StoredExecution, Unknown
+from perdure.storage.store import Batch, Done, Refused, StoredExecution, StoreFailed, Unknown
 from tests.api.client import NAMESPACE
+
+UNREADABLE = "the disk cannot be read just now"
 
 
 class Disk:
@@ -44,6 +46,11 @@ class Disk:
         events = History.FromString(b"".join(batch.blob for batch in blobs[0])).events
         return run, list(events)
 
+    def workflows(self) -> list[str]:
+        """The IDs of all that have a run."""
+        found = self.rows("select distinct execution_id from runs where kind = ? order by execution_id", WORKFLOW)
+        return [workflow_id for (workflow_id,) in found]
+
     def runs(self, workflow_id: str) -> list[str]:
         """The IDs of all a workflow's runs."""
         return [
@@ -66,14 +73,14 @@ class Disk:
 
 
 class Connection:
-    """A Store by delegation. `faults` 0 to 1: how often something goes wrong. `point` is called with "before_commit"
-    and "after_commit"; the process may be dead when it returns."""
+    """A Store by delegation. `faults` 0 to 1: how often a write goes wrong, `read_faults`: a read. `point` is called
+    with "before_commit" and "after_commit"; the process may be dead when it returns."""
 
     def __init__(self, disk: Disk, chance: random.Random, point: Callable[[str], None]) -> None:
         self._disk = disk
         self._point = point
         self._chance = chance
-        self.faults = 0.0
+        self.faults = self.read_faults = 0.0
         self.is_cut = False
         self._unresolved: tuple[Batch, bool] | None = None
 
@@ -142,18 +149,20 @@ class Connection:
         self._later(look, 0.02)
 
     def load_execution(self, *arguments: Any) -> None:
-        *what, done = arguments
-        if self._chance.random() < 0.5:
-            self._disk.store.load_execution(*what, done)
-        else:
-            self._later(lambda: self._disk.store.load_execution(*what, done), 0.005)
+        self._read(self._disk.store.load_execution, *arguments)
 
     def read_history(self, *arguments: Any) -> None:
+        self._read(self._disk.store.read_history, *arguments)
+
+    def _read(self, read: Any, *arguments: Any) -> None:
         *what, done = arguments
-        if self._chance.random() < 0.5:
-            self._disk.store.read_history(*what, done)
+        fate = self._chance.random()
+        if fate < self.read_faults:
+            done(StoreFailed(UNREADABLE))  # at once, as SQLite says it
+        elif fate < 0.5:
+            read(*what, done)
         else:
-            self._later(lambda: self._disk.store.read_history(*what, done), 0.005)
+            self._later(lambda: read(*what, done), 0.005)
 
     def sweep(self, budget_rows: int, done: Any) -> None:
         self._later(lambda: self._disk.store.sweep(budget_rows, done), 0.005)

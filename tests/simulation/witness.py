@@ -10,6 +10,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.update.v1 import Outcome
 
+from perdure.engine.execution import ACTIVITY
+from perdure.engine.standalone.describing import outcome_of
 from tests.simulation.ledger import Broken, Ledger
 from tests.simulation.plans import Told
 from tests.simulation.store import Disk
@@ -33,12 +35,12 @@ class Witness:
         if workflow_id in self.ledger.deleted or workflow_id in self.ledger.terminated:
             return
         if workflow_id in self.ledger.reset:
-            if not any(note in Told(self._all_signals(workflow_id, at)).signals for at in self.disk.runs(workflow_id)):
+            if not any(note in Told(self.all_signals(workflow_id, at)).signals for at in self.disk.runs(workflow_id)):
                 raise Broken(f"signal {note} to {workflow_id} was acknowledged and is in none of its runs")
             return
         run, events = self.disk.stored(workflow_id)
         while run is not None:
-            if note in Told(self._all_signals(workflow_id, run.run_id)).signals:
+            if note in Told(self.all_signals(workflow_id, run.run_id)).signals:
                 return
             before = events[0].workflow_execution_started_event_attributes.continued_execution_run_id
             if not before:
@@ -47,7 +49,7 @@ class Witness:
             run, events = self.disk.stored(workflow_id, before)
         raise Broken(f"signal {note} to {workflow_id} was acknowledged and is not on the disk")
 
-    def _all_signals(self, workflow_id: str, run_id: str) -> list[HistoryEvent]:
+    def all_signals(self, workflow_id: str, run_id: str) -> list[HistoryEvent]:
         """Also those that wait for the end of a workflow task."""
         run, events = self.disk.stored(workflow_id, run_id)
         events += [HistoryEvent.FromString(blob) for blob in run.buffered]
@@ -91,13 +93,31 @@ class Witness:
             if told.completed.get(update_id) != result:
                 raise Broken(f"update {update_id} of {workflow_id} was answered {result}, the disk says otherwise")
 
+    def activity_started(self, activity_id: str, run_id: str) -> None:
+        """An activity of its own was started."""
+        if activity_id not in self.ledger.deleted and self.disk.load(ACTIVITY, activity_id, run_id) is None:
+            raise Broken(f"activity {activity_id} {run_id} was acknowledged and is not on the disk")
+
+    def activity_ended(self, activity_id: str, run_id: str, outcome: Any) -> None:
+        if activity_id in self.ledger.deleted:
+            return
+        stored = self.disk.load(ACTIVITY, activity_id, run_id)
+        if stored is None or stored[0].running or outcome_of(stored[0]).outcome != outcome:
+            raise Broken(
+                f"activity {activity_id} {run_id} was said to have ended with {outcome}, the disk says otherwise"
+            )
+        if outcome.HasField("result"):
+            result = json.loads(outcome.result.payloads[0].data)
+            if (run_id, result) not in self.ledger.offered or self.ledger.completed.get((run_id, ""), result) != result:
+                raise Broken(f"activity {activity_id} {run_id} ended with {result}, which is not what its worker said")
+
     def seen(self, at: WorkflowExecution, status: int) -> None:
         if at.workflow_id in self.ledger.deleted:
             return
         run, _ = self.disk.stored(at.workflow_id, at.run_id)
         if run is None:
             raise Broken(f"{at.workflow_id} {at.run_id} was shown and is not on the disk")
-        if status != 1 and run.status != status:
+        if status not in (1, 8) and run.status != status:  # neither running nor paused
             raise Broken(f"{at.workflow_id} was shown as closed ({status}) and is {run.status} on the disk")
 
     def task(self, task: Any, events: list[HistoryEvent]) -> None:

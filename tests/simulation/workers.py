@@ -168,7 +168,8 @@ class ActivityWorker:
 
     async def _run(self, task: Any) -> None:
         simulation = self.simulation
-        run_id = task.workflow_execution.run_id
+        run_id = task.workflow_execution.run_id or task.activity_run_id
+        activity_id = task.activity_id if task.workflow_execution.run_id else ""
         key = (run_id, task.activity_id, task.attempt, task.started_time.ToMicroseconds())
         simulation.witness.activity(key, task.task_token, self.name)
         mischief = simulation.mischief
@@ -197,8 +198,10 @@ class ActivityWorker:
         completed = ws.RespondActivityTaskCompletedRequest(
             namespace=NAMESPACE, task_token=task.task_token, result=values(result)
         )
+        if not activity_id:  # whoever waits for it may hear of it before we do
+            simulation.ledger.offered.add((run_id, result))
         if await self._call(completed) is not None:
-            simulation.ledger.completed[run_id, task.activity_id] = result
+            simulation.ledger.completed[run_id, activity_id] = result
         if self.chance.random() < 0.05 * mischief:
             await self._call(completed)
 

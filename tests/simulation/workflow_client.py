@@ -54,6 +54,11 @@ class Client(Sender):
         elif self.chance.random() < 0.1:
             request.retry_policy.maximum_attempts = 2
             request.retry_policy.initial_interval.seconds = 1
+        elif self.chance.random() < 0.05:
+            # Until it is cancelled or terminated, at the latest at the end.
+            request.workflow_id = f"cron{self.chance.randrange(2)}"
+            request.cron_schedule = self.chance.choice(["@every 90s", "0 * * * *"])
+            self.simulation.ledger.terminated.add(request.workflow_id)
         if self.chance.random() < 0.15:
             request.workflow_run_timeout.seconds = self.chance.choice([5, 3600])
             self.simulation.ledger.terminated.add(request.workflow_id)

@@ -1,0 +1,130 @@
+"""Who starts batch jobs, and holds them to what they say they did."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import temporalio.api.batch.v1 as batch
+import temporalio.api.workflowservice.v1 as ws
+from temporalio.api.enums.v1 import BatchOperationState, ResetType
+
+from perdure.engine.execution import BATCH
+from tests.api.client import NAMESPACE, execution, values
+from tests.simulation.ledger import Broken
+from tests.simulation.plans import Told
+from tests.simulation.sender import NO, Sender
+
+_RUNNING = BatchOperationState.BATCH_OPERATION_STATE_RUNNING
+_COMPLETED = BatchOperationState.BATCH_OPERATION_STATE_COMPLETED
+
+
+class Batcher(Sender):
+    def __init__(self, simulation: Any, name: str) -> None:
+        super().__init__(simulation, name)
+        self.jobs: dict[str, Any] = {}
+        """What each said of itself last."""
+        self.signals: set[str] = set()
+        self.stopped: set[str] = set()
+
+    async def act(self) -> None:
+        acts = (self.signal, self.cancel, self.terminate, self.reset, self.delete, self.look, self.stop)
+        act = self.chance.choices(acts, [6, 1, 1, 2, 1, 5, 1])[0]
+        with suppress(*NO):
+            await act()
+
+    async def _start(self, job_id: str, targets: list[str] | str, **operation: Any) -> None:
+        request = ws.StartBatchOperationRequest(
+            namespace=NAMESPACE,
+            job_id=job_id,
+            reason="tidy up",
+            max_operations_per_second=self.chance.choice([1, 5, 1000]),
+            **operation,
+        )
+        if isinstance(targets, str):
+            request.visibility_query = targets
+        else:
+            request.executions.extend(map(execution, targets))
+        await self.insist(request)
+        if self.simulation.disk.load(BATCH, job_id) is None:
+            raise Broken(f"batch job {job_id} was acknowledged and is not on the disk")
+        self.jobs[job_id] = ws.DescribeBatchOperationResponse()
+
+    def _some(self) -> list[str]:
+        return sorted({self.some_id() for _ in range(self.chance.randint(1, 3))})
+
+    async def signal(self) -> None:
+        job_id = self._uuid()
+        self.simulation.ledger.attempted.add(job_id)
+        self.signals.add(job_id)
+        targets = self.chance.choice([self._some(), "WorkflowType = 'Plan'", "ExecutionStatus = 'Running'"])
+        signal = batch.BatchOperationSignal(signal="note", input=values(job_id), identity=self.name)
+        await self._start(job_id, targets, signal_operation=signal)
+
+    async def cancel(self) -> None:
+        targets = self.chance.choice([self._some(), "CustomKeyword = 'v1' AND ExecutionStatus = 'Running'"])
+        await self._start(self._uuid(), targets, cancellation_operation=batch.BatchOperationCancellation())
+
+    async def terminate(self) -> None:
+        targets = self._some()
+        self.simulation.ledger.terminated.update(targets)
+        await self._start(self._uuid(), targets, termination_operation=batch.BatchOperationTermination())
+
+    async def delete(self) -> None:
+        targets = [self.some_id()]
+        self.simulation.ledger.deleted.update(targets)
+        await self._start(self._uuid(), targets, deletion_operation=batch.BatchOperationDeletion())
+
+    async def reset(self) -> None:
+        targets = self._some()
+        self.simulation.ledger.reset.update(targets)
+        kind = self.chance.choice([ResetType.RESET_TYPE_FIRST_WORKFLOW_TASK, ResetType.RESET_TYPE_LAST_WORKFLOW_TASK])
+        await self._start(self._uuid(), targets, reset_operation=batch.BatchOperationReset(reset_type=kind))
+
+    async def look(self, job_id: str = "") -> Any:
+        if not self.jobs:
+            return None
+        job_id = job_id or self.chance.choice(list(self.jobs))
+        said = await self.insist(ws.DescribeBatchOperationRequest(namespace=NAMESPACE, job_id=job_id))
+        before, self.jobs[job_id] = self.jobs[job_id], said
+        done = said.complete_operation_count + said.failure_operation_count
+        if (
+            done > said.total_operation_count
+            or said.complete_operation_count < before.complete_operation_count
+            or said.failure_operation_count < before.failure_operation_count
+        ):
+            raise Broken(f"batch job {job_id} said {before}, then {said}")
+        return said
+
+    async def stop(self) -> None:
+        if self.jobs:
+            job_id = self.chance.choice(list(self.jobs))
+            self.stopped.add(job_id)
+            await self.insist(ws.StopBatchOperationRequest(namespace=NAMESPACE, job_id=job_id, reason="enough"))
+
+    async def finish(self) -> None:
+        for job_id in self.jobs:
+            for _ in range(1000):
+                said = await self.look(job_id)
+                if said.state != _RUNNING:
+                    break
+                await self.simulation.pass_time(1)
+            else:
+                raise Broken(f"batch job {job_id} never ends: {said}")
+            if job_id in self.stopped:
+                continue
+            done = said.complete_operation_count + said.failure_operation_count
+            if said.state != _COMPLETED or done != said.total_operation_count:
+                raise Broken(f"batch job {job_id} ended with {said}")
+            if job_id in self.signals:
+                self._check_signals(job_id, said.complete_operation_count)
+
+    def _check_signals(self, job_id: str, done: int) -> None:
+        ledger, disk = self.simulation.ledger, self.simulation.disk
+        there = sum(
+            Told(self.simulation.witness.all_signals(workflow_id, run_id)).signals.count(job_id)
+            for workflow_id in disk.workflows()
+            for run_id in disk.runs(workflow_id)
+        )
+        if (there > done and not ledger.reset) or (there < done and not ledger.deleted | ledger.terminated):
+            raise Broken(f"batch job {job_id} signaled {done}, and {there} were signaled")
