@@ -198,3 +198,26 @@ async def test_a_delay_keeps_all_of_it_for_so_long(world: World) -> None:
     await housekeeping(world)
     with pytest.raises(NamespaceNotFound):
         await state_of(world, deleted)
+
+
+async def test_a_deleted_run_stays_gone_while_its_row_is_still_there(world: World) -> None:
+    """The batch that deletes it is on its way, and another run of the same workflow is looked at."""
+    first = await world.start_workflow("old")
+    await close(world, "old")
+    second = await world.start_workflow("old")
+    await close(world, "old")
+    world.forget("old")
+    world.store.hold()
+    deleted = world.call(
+        ws.DeleteWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution("old", second))
+    )
+    await world.settle()
+
+    other = world.call(ws.DescribeWorkflowExecutionRequest(namespace=NAMESPACE, execution=execution("old", first)))
+    current = world.call(ws.DescribeWorkflowExecutionRequest(namespace=NAMESPACE, execution=execution("old")))
+    world.store.release()
+    await world.settle()
+
+    assert deleted.reply is not None
+    assert other.reply.workflow_execution_info.execution.run_id == first
+    assert isinstance(current.error, NotFound)

@@ -75,14 +75,13 @@ def _forget(runtime: Runtime, key: Key, run: Run | Record, forgotten: Callback) 
     runtime.wakes.arm(key, run.run_id, 0)
     if runtime.skipper is not None:
         runtime.skipper.forget(run.run_id)
-    loaded = runtime.executions.peek(key)
-    if loaded is not None:
-        execution = loaded.execution
-        execution.runs.pop(run.run_id, None)
-        loaded.tails.pop(run.run_id, None)
-        loaded.missing.add(run.run_id)
-        if execution.current is not None and execution.current.run_id == run.run_id:
-            execution.current = None
-            loaded.missing.add("")
-        runtime.committer.depend(loaded)
+    loaded = runtime.executions.get(key)  # also when nothing of it is in memory: who loads it now still finds the row
+    execution = loaded.execution
+    execution.runs.pop(run.run_id, None)
+    loaded.tails.pop(run.run_id, None)
+    loaded.missing.add(run.run_id)
+    if execution.current is not None and execution.current.run_id == run.run_id:
+        execution.current = None
+        loaded.missing.add("")
+    runtime.committer.depend(loaded)
     runtime.committer.follow(forgotten, runtime.committer.newest_no)

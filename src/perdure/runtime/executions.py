@@ -183,20 +183,22 @@ class Executions:
         self._store.load_execution(namespace_id, kind, execution_id, run_id, came)
 
     def _take(self, loaded: Loaded, run_id: str, stored: StoredExecution) -> None:
+        """What is missing here and still stored was deleted: the batch that says so is on its way."""
         execution = loaded.execution
-        if execution.current is None:
+        missing = loaded.missing
+        if execution.current is None and "" not in missing:
             row = stored.current
-            if row is None:
-                loaded.missing.add("")
+            if row is None or row.run_id in missing:
+                missing.add("")
             else:
                 execution.current = Current(
                     row.run_id, row.run_no, row.status, row.first_run_id, row.create_request_id, row.start_time
                 )
         if stored.run is None:
             if run_id:
-                loaded.missing.add(run_id)
+                missing.add(run_id)
             return
-        if stored.run.run_id in execution.runs:
+        if stored.run.run_id in execution.runs or stored.run.run_id in missing:
             return
         run = KINDS[execution.kind].decode(stored.run.core, stored.run.items)
         run.run_no = stored.run.run_no
