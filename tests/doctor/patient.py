@@ -204,13 +204,13 @@ class Knife:
     """Changes to the rows of a file, by hand."""
 
     def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
+        self.connection = connection
 
     def sql(self, statement: str, *values: Any) -> list[Any]:
         """Run one statement that must find something to do, or to read."""
-        before = self._connection.total_changes()
-        rows = self._connection.execute(statement, values).fetchall()
-        assert rows or self._connection.total_changes() > before, f"nothing was done by {statement}"
+        before = self.connection.total_changes()
+        rows = self.connection.execute(statement, values).fetchall()
+        assert rows or self.connection.total_changes() > before, f"nothing was done by {statement}"
         return rows
 
     def row(self, execution_id: str) -> tuple[int, int, bytes]:
@@ -231,11 +231,11 @@ class Knife:
     def edit(self, execution_id: str, change: Callable[[Any], object]) -> None:
         """Change the stored state of the current run, and have all of it in the core."""
         run_no, kind, core = self.row(execution_id)
-        items = self._connection.execute("select sort, key, value from items where run_no = ?", (run_no,)).fetchall()
+        items = self.connection.execute("select sort, key, value from items where run_no = ?", (run_no,)).fetchall()
         run = KINDS[kind].decode(core, items)
         change(run)
         run.spilled = False
-        self._connection.execute("delete from items where run_no = ?", (run_no,))
+        self.connection.execute("delete from items where run_no = ?", (run_no,))
         self.sql("update runs set core = ? where run_no = ?", KINDS[kind].encode(run, 1 << 30), run_no)
 
 

@@ -64,6 +64,10 @@ def sql(statement: str, *values: Any) -> Callable[[Knife], object]:
     return lambda blade: blade.sql(statement, *values)
 
 
+def schema(statements: str) -> Callable[[Knife], object]:
+    return lambda blade: blade.connection.execute(statements)
+
+
 def put(name: str, value: Any) -> Callable[[Any], object]:
     return lambda run: setattr(run, name, value)
 
@@ -219,6 +223,9 @@ CASES = [
     ("its state cannot be read", of_run("runs", "busy", "core = x'c1'"), "unreadable", "busy"),
     ("its state is of a newer release", of_run("runs", "busy", "core = x'9163'"), "unreadable", "busy"),
     ("it is of no kind", of_run("runs", "closed", "kind = 77"), "unreadable", "closed"),
+    ("an index is gone", schema("drop index executions_by_queue"), "schema", ""),
+    ("a trigger is another one", schema("drop trigger count_started; create trigger count_started after insert on runs begin select 1; end"), "schema", ""),
+    ("a table is not ours", schema("create table songs (title)"), "schema", ""),
     ("history belongs to no run", sql("insert into history values (9999, 1, 1, x'')"), "orphan", ""),
     ("values belong to no run", sql("insert into search_values values (9999, 'CustomKeyword', 'x')"), "orphan", ""),
     ("a run is deleted and there", sql("insert into forgotten select run_no from current where execution_id = 'busy'"), "forgotten", "busy"),

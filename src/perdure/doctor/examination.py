@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from perdure.doctor.batches import check_job
-from perdure.doctor.file import check_pages, check_tables, read_namespaces
+from perdure.doctor.file import check_pages, check_schema, check_tables, read_namespaces
 from perdure.doctor.findings import BACKUP, Finding, Findings
 from perdure.doctor.history import check_history
 from perdure.doctor.mail import Mail
@@ -57,6 +57,7 @@ class _Examination:
             self._progress(0, total)
         with self._guarded():
             check_pages(scan, self._tell)
+            check_schema(scan, self._tell)
             namespaces = read_namespaces(scan, self._tell)
             check_tables(scan, namespaces, self._tell)
             mail = Mail(scan.outbox(), self._tell)

@@ -22,6 +22,11 @@ def check_pages(scan: Scan, tell: Tell) -> None:
         tell(Finding("sqlite", f"the file is damaged: {line}", "restore a backup"))
 
 
+def check_schema(scan: Scan, tell: Tell) -> None:
+    for line in scan.faults_of_schema():
+        tell(Finding("schema", f"the schema was changed by hand: {line}", "change it back, or restore a backup"))
+
+
 def read_namespaces(scan: Scan, tell: Tell) -> dict[str, Namespace]:
     """All that can be read, by ID."""
     found = {}

@@ -16,7 +16,7 @@ import apsw
 from perdure import __version__
 from perdure.storage.sqlite import connection as connections
 from perdure.storage.sqlite import reads
-from perdure.storage.sqlite.migrate import format_of, migrations
+from perdure.storage.sqlite.migrate import format_of, migrate, migrations
 from perdure.storage.sqlite.sql import statements
 from perdure.storage.sqlite.visibility import SQL as EXECUTIONS
 from perdure.storage.sqlite.visibility import row_of
@@ -110,6 +110,21 @@ class Scan:
                 yield line
         for table, rowid, parent, _ in self._rows("pragma foreign_key_check"):
             yield f"row {rowid} of table {table} refers to a row of {parent} that is not there"
+
+    def faults_of_schema(self) -> Iterator[str]:
+        """Tables, indexes and triggers that are not as this release makes them."""
+        fresh = connections.open_memory({})
+        migrate(fresh, 0, __version__)
+        wanted: dict[str, str] = dict(fresh.execute(SQL["schema"]))
+        fresh.close()
+        found: dict[str, str] = dict(self._rows(SQL["schema"]))
+        for name in sorted(wanted.keys() - found.keys()):
+            yield f"{name} is gone"
+        for name in sorted(found.keys() - wanted.keys()):
+            yield f"{name} is not ours"
+        for name in sorted(wanted.keys() & found.keys()):
+            if wanted[name] != found[name]:
+                yield f"{name} is another one"
 
     def counts(self) -> tuple[int, int, int]:
         """Rows of runs, tasks and outbox."""

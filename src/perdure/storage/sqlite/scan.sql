@@ -83,5 +83,9 @@ select namespace_id, division, status, k.total, 0
 select coalesce((select max(run_no) from runs), 0), coalesce((select max(task_no) from tasks), 0),
        coalesce((select max(message_no) from outbox), 0);
 
+-- name: schema
+-- SQLite's own tables are its own business.
+select type || ' ' || name, sql from sqlite_schema where name not like 'sqlite#_%' escape '#' order by 1;
+
 -- name: counts
 select (select count(*) from runs), (select count(*) from tasks), (select count(*) from outbox);
