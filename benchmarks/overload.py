@@ -26,7 +26,6 @@ from temporalio.api.workflowservice.v1 import (
     PollWorkflowTaskQueueResponse,
     RegisterNamespaceRequest,
     RespondWorkflowTaskCompletedRequest,
-    SignalWorkflowExecutionRequest,
     StartWorkflowExecutionRequest,
     StartWorkflowExecutionResponse,
 )
@@ -41,11 +40,13 @@ LONG_POLLS: Final = 100
 WORKERS_A_CONNECTION: Final = 25
 DOOMED: Final = 1000
 """Workflows in the namespace that is deleted meanwhile."""
-BURST: Final = 1500
-"""Calls at once, at the end."""
+PARKED: Final = LONG_POLLS + 2 * WORKERS
+BURST: Final = 600
+"""Long polls more, at the end."""
 STARTER_CONNECTIONS: Final = 8
-SERVER_OPTIONS: Final = ("--dynamic-config-value", "perdure.callsInFlight=1500")
-"""Idle workers, long polls and starters fit; the burst does not."""
+LIMIT: Final = 1500
+SERVER_OPTIONS: Final = ("--dynamic-config-value", f"perdure.callsInFlight={LIMIT}")
+"""Idle workers, long polls and starters fit; 600 long polls more do not."""
 RECOVERY_SECONDS: Final = 5.0
 
 _HISTORY: Final = messages.SERVICE + "GetWorkflowExecutionHistory"
@@ -113,7 +114,7 @@ async def _overload(connections: Sequence[Connection], metrics_port: int, second
     waiting = [asyncio.ensure_future(_long_poll(client, number)) for number in range(LONG_POLLS)]
     for number in range(WORKERS):
         waiting += _idle_worker(idle[number // WORKERS_A_CONNECTION], number)
-    while (await _look(metrics_port))["perdure_calls_in_flight"] < LONG_POLLS + 2 * WORKERS:  # noqa: ASYNC110
+    while (await _look(metrics_port))["perdure_calls_in_flight"] < PARKED:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     begin = await _look(metrics_port)
     await client.call(_DELETE, DeleteNamespaceRequest(namespace="doomed").SerializeToString())
@@ -129,8 +130,9 @@ async def _overload(connections: Sequence[Connection], metrics_port: int, second
         await asyncio.wait(running, timeout=1)
     await asyncio.gather(*running)
     end = await _look(metrics_port)
-    burst = await _burst(callers)
-    recovery = await _recover(client, metrics_port, parked=LONG_POLLS + 2 * WORKERS)
+    recovery = await _recover(client, metrics_port)
+    beyond = await _fill(callers, metrics_port)
+    await _recover(client, metrics_port)
     ended_early = sum(task.done() for task in waiting)
     for task in waiting:
         task.cancel()
@@ -142,7 +144,7 @@ async def _overload(connections: Sequence[Connection], metrics_port: int, second
         "resident_mib_before": round(begin["process_resident_memory_bytes"] / 2**20, 1),
         "resident_mib_halfway": round(resident[len(resident) // 2], 1),
         "resident_mib_most": round(max(resident), 1),
-        "burst": burst,
+        "beyond_the_limit": beyond,
         "polls_that_ended": ended_early,
         **recovery,
     }
@@ -236,10 +238,14 @@ def _idle_worker(connection: Connection, number: int) -> list[asyncio.Future[Non
 
 
 async def _long_poll(client: Connection, number: int) -> None:
+    await _for_ever(client, _HISTORY, _history_request(number))
+
+
+def _history_request(number: int) -> bytes:
     request = GetWorkflowExecutionHistoryRequest(namespace=messages.NAMESPACE, wait_new_event=True)
     request.execution.workflow_id = f"watched-{number}"
     request.history_event_filter_type = 2  # type: ignore[assignment]  # the close event
-    await _for_ever(client, _HISTORY, request.SerializeToString())
+    return request.SerializeToString()
 
 
 async def _for_ever(connection: Connection, method: str, request: bytes) -> None:
@@ -248,31 +254,40 @@ async def _for_ever(connection: Connection, method: str, request: bytes) -> None
         await connection.call(method, request, 70)
 
 
-async def _burst(callers: Sequence[Connection]) -> dict[str, int]:
-    """Many at once: by code, how they were answered."""
-    request = SignalWorkflowExecutionRequest(namespace=messages.NAMESPACE, signal_name="burst")
+async def _fill(callers: Sequence[Connection], metrics_port: int) -> dict[str, int]:
+    """More long polls than there is room for: how many were let in, and by code how the others were refused; then a
+    start, which has no room either."""
     codes: Counter[str] = Counter()
 
-    async def signal(number: int) -> None:
-        request.workflow_execution.workflow_id = f"watched-{number % LONG_POLLS}"
+    async def ask(connection: Connection, method: str, request: bytes) -> None:
         try:
-            await callers[number % len(callers)].call(messages.SIGNAL, request.SerializeToString())
+            await connection.call(method, request, 70)
         except grpc.aio.AioRpcError as error:
             codes[error.code().name] += 1
         else:
-            codes["OK"] += 1
+            codes["answered"] += 1
 
-    await asyncio.gather(*(signal(number) for number in range(BURST)))
-    return dict(codes)
+    polls = [
+        asyncio.ensure_future(ask(callers[number % len(callers)], _HISTORY, _history_request(number % LONG_POLLS)))
+        for number in range(BURST)
+    ]
+    inside = 0.0
+    while inside + codes.total() < PARKED + BURST:
+        inside = (await _look(metrics_port))["perdure_calls_in_flight"]
+    await ask(callers[0], messages.START, _start_request("one-too-many", "load"))
+    for poll in polls:
+        poll.cancel()
+    await asyncio.gather(*polls, return_exceptions=True)
+    return {"let_in": round(inside) - PARKED, **codes}
 
 
-async def _recover(client: Connection, metrics_port: int, parked: int) -> dict[str, Any]:
+async def _recover(client: Connection, metrics_port: int) -> dict[str, Any]:
     """How long until nothing waits and a workflow runs as on an idle server."""
     began = time.monotonic()
     while True:
         took = await _run_workflow(client, f"after-{time.monotonic_ns()}")
         metrics = await _look(metrics_port)
-        quiet = metrics["perdure_calls_in_flight"] <= parked and not metrics["perdure_inputs_waiting"]
+        quiet = metrics["perdure_calls_in_flight"] <= PARKED and not metrics["perdure_inputs_waiting"]
         seconds = time.monotonic() - began
         if (quiet and took < 0.25) or seconds > 2 * RECOVERY_SECONDS:
             return {

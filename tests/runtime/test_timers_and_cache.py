@@ -103,3 +103,27 @@ async def test_timers_go_on_after_the_store_could_not_be_read_for_a_while() -> N
         world.runtime.wakes.ring()
         await world.settle()
         await world.step(complete_workflow())
+
+
+async def test_a_cache_that_is_too_large_gives_up_a_few_at_a_time_and_passes_over_the_busy(world: World) -> None:
+    executions = world.runtime.executions
+    for number in range(8):
+        await world.start_workflow(f"order-{number}")
+    watched = ws.GetWorkflowExecutionHistoryRequest(
+        namespace=NAMESPACE, execution=execution("order-0"), wait_new_event=True, history_event_filter_type=2
+    )
+    waiting = world.call(watched, within=60)
+    await world.settle()
+    for number in range(1, 8):  # order-0 is the least recently used
+        await world.ask(
+            ws.DescribeWorkflowExecutionRequest(namespace=NAMESPACE, execution=execution(f"order-{number}"))
+        )
+    await world.start_workflow("order-8")
+    executions._max_bytes = 0
+    before = len(executions)
+
+    executions.trim(world.runtime.committer.durable_no)
+
+    assert [loaded.key[2] for loaded in executions.all()] == ["order-0"]
+    assert before > 8
+    assert not waiting.answered

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from perdure.engine.execution import Current, Execution
@@ -26,9 +27,8 @@ Key = tuple[str, int, str]
 
 STARTED_EVENT = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
 
-TRIMMED = 0.98
-"""The part of the cache that is kept when it is full."""
-
+TRIMMED = 256
+"""Executions looked at when the cache is too large: so many leave in about a millisecond."""
 TAIL_BYTES = 64 * 1024
 """History kept beside a loaded run, newest batches first in line."""
 
@@ -229,9 +229,14 @@ class Executions:
 
     def trim(self, durable_no: int) -> None:
         """Drop idle executions, least recently used first, until the cache fits. A few at a time: many that end at once
-        are a pause, and those that are made one by one then look to the garbage collector like growth."""
+        are a pause, and those that are made one by one then look to the garbage collector like growth. What is not idle
+        is looked at again when all others were."""
         if self._bytes <= self._max_bytes:
             return
-        for key in list(self._loaded):
-            if self.drop(self._loaded[key], durable_no) and self._bytes <= self._max_bytes * TRIMMED:
+        for key in list(islice(self._loaded, TRIMMED)):
+            loaded = self._loaded[key]
+            if not self.drop(loaded, durable_no):
+                del self._loaded[key]
+                self._loaded[key] = loaded
+            elif self._bytes <= self._max_bytes:
                 return
