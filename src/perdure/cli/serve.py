@@ -24,13 +24,15 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(sign
 PARENT_SECONDS = 1.0
 """How often to see whether the parent lives, where the system cannot tell by itself."""
 
-GC_THRESHOLDS = (10_000, 1_000_000, 1_000_000)
-"""Only the young are collected by themselves, often, in a few milliseconds: grpcio leaves a small circle with each call
-that is garbage at once. Older objects hold no circles that matter, and looking at all of them takes tenths of a second,
-so that waits for a quiet minute."""
-GC_QUIET_SECONDS = 60.0
-GC_WORTH_IT = 20
-"""Collections of the young after which the old are looked at."""
+GC_THRESHOLDS = (100_000, 1_000_000, 1_000_000)
+"""Never reached: the collector counts what is made less what is freed, so that beside a cache that gives up as much as
+it takes in it comes late and then looks at a hundred thousand objects. See `collect_garbage`."""
+GC_SECONDS = 0.1
+GC_OBJECTS = 500
+"""So many were made since: else there is nothing to do."""
+GC_QUIET = 600
+"""Rounds without any after which the old are looked at too, if there were `GC_WORTH_IT` before."""
+GC_WORTH_IT = 100
 
 
 def serve(config: Config, *, banner: bool = True, compose: Compose | None = None, with_parent: bool = False) -> int:
@@ -89,7 +91,7 @@ async def _serve(config: Config, banner: bool, compose: Compose | None, with_par
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    collect_when_quiet(asyncio.get_running_loop())
+    collect_garbage(asyncio.get_running_loop())
     if banner:
         # The reader may be gone, or never have been there: a launcher that closed the pipe still wants its server.
         with suppress(OSError):
@@ -130,13 +132,18 @@ def _on_signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
     return stopped
 
 
-def collect_when_quiet(loop: asyncio.AbstractEventLoop, seconds: float = GC_QUIET_SECONDS, seen: int = 0) -> None:
-    """Collect all garbage in a while without any collection of the young, if there were enough of them before."""
-    count = gc.get_count()[1]
-    if count == seen and count >= GC_WORTH_IT:
+def collect_garbage(loop: asyncio.AbstractEventLoop, quiet: int = 0) -> None:
+    """Collect what is young a little at a time: grpcio leaves a small circle with each call, which is garbage at once.
+    Older objects hold no circles that matter, and looking at all of them takes tenths of a second, so that waits for a
+    quiet minute."""
+    quiet += 1
+    made, rounds, _ = gc.get_count()
+    if made >= GC_OBJECTS:
+        gc.collect(0)
+        quiet = 0
+    elif quiet == GC_QUIET and rounds >= GC_WORTH_IT:
         gc.collect()
-        count = 0
-    loop.call_later(seconds, collect_when_quiet, loop, seconds, count)
+    loop.call_later(GC_SECONDS, collect_garbage, loop, quiet)
 
 
 def on_parents_end(loop: asyncio.AbstractEventLoop, end: Callable[[], object]) -> None:

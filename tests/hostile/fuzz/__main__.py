@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import subprocess
 import sys
 import tempfile
 import time
@@ -52,7 +53,10 @@ def fuzz(
 
 
 def outlives(database: Path) -> None:
-    """The server comes up again on the file, and serves."""
+    """Nothing in the file is wrong, and the server comes up again on it and serves."""
+    doctor = [sys.executable, "-m", "perdure.cli.main", "doctor", "--db-filename", str(database)]
+    examined = subprocess.run(doctor, capture_output=True, text=True, timeout=120, check=False)
+    assert examined.returncode == 0, examined.stdout[-6000:] + examined.stderr[-2000:]
     with running_dev_server(database=database) as server:
         asyncio.run(sing(server.address))
         assert "Traceback" not in server.output(None), server.output()
