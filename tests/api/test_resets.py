@@ -8,6 +8,7 @@ from uuid import uuid4
 import grpc.aio
 import pytest
 import temporalio.api.workflowservice.v1 as ws
+from temporalio.api.deployment.v1 import WorkerDeploymentOptions
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflow.v1 import PostResetOperation
 
@@ -183,3 +184,22 @@ async def test_options_are_set_on_the_run_that_goes_on(api: Api) -> None:
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED
     ]
     assert event.workflow_execution_options_updated_event_attributes.identity == "operator"
+
+
+@pytest.mark.parametrize(("mode", "build"), [(1, ""), (2, "1.0")], ids=["unversioned", "versioned"])
+async def test_points_to_reset_to_name_the_build_that_the_history_names(api: Api, mode: int, build: str) -> None:
+    """Else they would be others once the run was reset, as they are then made from the history."""
+    await api.start()
+    options = WorkerDeploymentOptions(deployment_name="orders", build_id="1.0")
+    options.worker_versioning_mode = mode  # type: ignore[assignment]
+    task = await api.poll()
+    await api.complete(task, start_timer(), binary_checksum="abc", deployment_options=options)
+    await api.signal()
+    await api.step(start_timer("second"))
+
+    before = (await api.describe()).workflow_execution_info.auto_reset_points
+    await api.ResetWorkflowExecution(reset_request(finish_event_id=8))
+    after = (await api.describe()).workflow_execution_info.auto_reset_points
+
+    assert (before.points[0].binary_checksum, before.points[0].build_id) == ("abc", build)
+    assert (after.points[0].binary_checksum, after.points[0].build_id) == ("abc", build)

@@ -245,5 +245,7 @@ def _note_worker(turn: Turn, request: RespondWorkflowTaskCompletedRequest, compl
         note_build_id(run, "" if stamp.use_versioning else stamp.build_id)
     if run.search_attributes.pop(REPORTED_PROBLEMS, None) is not None:
         run.changes.visibility = True
-    build_id = stamp.build_id or request.deployment_options.build_id
+    build_id = stamp.build_id
+    if not build_id and request.deployment_options.worker_versioning_mode == _VERSIONED:  # as the event has it
+        build_id = request.deployment_options.build_id
     note_reset_point(run, request.binary_checksum, build_id, completed_event_id, turn.now)
