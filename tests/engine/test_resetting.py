@@ -290,6 +290,28 @@ def test_the_same_request_again_changes_nothing() -> None:
     assert len(scene.execution.runs) == 2
 
 
+@pytest.mark.parametrize("over", [False, True])
+def test_the_same_request_again_changes_nothing_though_the_new_run_has_gone_on_in_another(over: bool) -> None:
+    """Its first answer was lost."""
+    scene = given()
+    base = scene.start()
+    scene.advance(1)
+    scene.complete(start_timer("t", 60))
+    run = reset(scene, 4, request_id="r")
+    scene.advance(1)
+    scene.complete(continue_as_new())
+    if over:
+        scene.complete(complete_workflow())
+    latest = scene.run
+    assert latest is not run
+
+    again = reset(scene, 4, base, request_id="r")
+
+    assert again is run
+    assert scene.run is latest
+    assert len(scene.execution.runs) == 3
+
+
 def test_a_start_with_the_request_id_of_the_base_finds_the_new_run() -> None:
     scene = given()
     scene.start(request_id="started-by")

@@ -111,11 +111,16 @@ def post_reset_options(
 
 
 def reset_workflow(shared: Shared, base: Run, reset: Reset) -> str:
-    """The ID of the run that goes on. The same request again answers with the run it made, while that is the current
-    one. Raises InvalidArgument for an event that no run can be reset to, Needs for what must be read first."""
+    """The ID of the run that goes on. The same request again answers with the run it made.
+
+    Raises InvalidArgument for an event that no run can be reset to, Needs for what must be read first.
+    """
     current = _current(shared)
     if current is not None and current.reset_request_id == reset.request_id:
         return current.run_id
+    made = _run(shared, base.reset_run_id) if base.reset_run_id else None
+    if made is not None and made.reset_request_id == reset.request_id:
+        return made.run_id  # which has gone on in another since
     cut = reset.finish_event_id
     if not 1 < cut < base.next_event_id:
         raise InvalidArgument("Workflow task finish ID must be > 1 && <= workflow last event ID.")
