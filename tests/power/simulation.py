@@ -19,10 +19,11 @@ import apsw
 from perdure.storage.sqlite import SqliteStore
 from perdure.storage.sqlite.connection import open_file, reported
 from perdure.storage.sqlite.store import make_ready
-from perdure.storage.store import Batch, Done
+from perdure.storage.store import Batch, Done, StoreFailed
 from tests.power import disk as power
 from tests.power.vfs import PowerVFS
 from tests.simulation import store as simulated
+from tests.simulation.ledger import Broken
 from tests.simulation.loop import run
 from tests.simulation.simulation import Simulation
 from tests.simulation.witness import Witness
@@ -94,7 +95,12 @@ class FailingDisk(simulated.Disk):
             self.losses += 1
             self._put_in(power.Disk(self.left))
             self.left = None
-            await self.store.open()
+            try:
+                await self.store.open()
+            except StoreFailed as failure:
+                raise Broken(str(failure)) from None
+            if (found := self.store._main.pragma("integrity_check")) != "ok":
+                raise Broken(found)
 
 
 class PowerSimulation(Simulation):

@@ -183,6 +183,37 @@ async def test_a_read_that_fails_is_told_to_its_caller_and_the_operator(
     assert "a read failed" in capfd.readouterr().err
 
 
+# ---- damaged
+async def test_a_damaged_page_is_told_to_who_reads_it_and_ends_the_server_when_written(path: Path) -> None:
+    async with serving(path) as patient:
+        await patient.api.start("order-1")
+    _damage(path, "history")
+
+    async with serving(path) as patient:
+        request = ws.GetWorkflowExecutionHistoryRequest(namespace=NAMESPACE, execution=execution("order-1"))
+        told = await patient.refusal(patient.api.GetWorkflowExecutionHistory(request))
+        assert told.startswith(f"UNAVAILABLE: database {path} is damaged (")
+        assert told.endswith("); restore a backup")
+        assert await patient.listed() == {"order-1"}, "what is whole can be read"
+
+        told = await patient.refusal(patient.api.start("order-2"))
+
+        assert told == f"UNAVAILABLE: {await asyncio.wait_for(patient.server.failed(), 5)}"
+        assert "is damaged" in told
+
+
+def _damage(path: Path, table: str) -> None:
+    """Overwrite the head of each page of `table`."""
+    connection = apsw.Connection(str(path))
+    size = connection.pragma("page_size")
+    pages = [page for (page,) in connection.execute("select pageno from dbstat where name = ?", (table,))]
+    connection.close()
+    with path.open("r+b") as file:
+        for page in pages:
+            file.seek((page - 1) * size)
+            file.write(b"\xff" * 64)
+
+
 async def _checkpointed(path: Path) -> None:
     other = apsw.Connection(str(path))
     other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
