@@ -16,6 +16,7 @@ from typing import Any
 
 import apsw
 
+from perdure.doctor.examination import examine
 from perdure.storage.sqlite import SqliteStore
 from perdure.storage.sqlite.connection import open_file, reported
 from perdure.storage.sqlite.store import make_ready
@@ -36,16 +37,16 @@ class StoreWithoutThreads(SqliteStore):
 
     def __init__(self, vfs: PowerVFS, pragmas: Mapping[str, str]) -> None:
         super().__init__(None)
-        self._file = str(vfs.folder / "perdure.db")
+        self.file = str(vfs.folder / "perdure.db")
         self._on = vfs
         self._with = pragmas
         self._commits = 0
 
     def _open_memory(self) -> apsw.Connection:
-        with reported(self._file):
-            connection = open_file(self._file, self._with, self._on.name)
+        with reported(self.file):
+            connection = open_file(self.file, self._with, self._on.name)
             self._connections = [connection]
-            make_ready(connection, self._file, self._on.name)
+            make_ready(connection, self.file, self._on.name)
         return connection
 
     def submit(self, batch: Batch, done: Done) -> None:
@@ -99,8 +100,8 @@ class FailingDisk(simulated.Disk):
                 await self.store.open()
             except StoreFailed as failure:
                 raise Broken(str(failure)) from None
-            if (found := self.store._main.pragma("integrity_check")) != "ok":
-                raise Broken(found)
+            if faults := examine(self.store.file).faults:
+                raise Broken(f"after a loss of power: {faults}")
 
 
 class PowerSimulation(Simulation):

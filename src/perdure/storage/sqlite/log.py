@@ -1,9 +1,9 @@
 """The log that an unclean end leaves behind: written again before anybody believes it.
 
-A sync that failed ends the process. What it was to write may then be in the system's cache and not on the disk, marked
-clean: the next process reads it as committed, puts its own commits behind it, syncs those, and a loss of power takes
-the middle of the log, with all that was acknowledged after it. So the bytes are written once more, the same to the same
-places, and synced. A log that was closed in order is gone and costs nothing.
+A sync that failed ends the process (docs/decisions/0019). What it was to write may then be in the system's cache
+and not on the disk, marked clean: the next process reads it as committed, puts its own commits behind it, syncs those,
+and a loss of power takes the middle of the log, with all that was acknowledged after it. So the bytes are written once
+more, the same to the same places, and synced. A log that was closed in order is gone and costs nothing.
 
 The pages of the database itself need no such care: a checkpoint whose sync failed leaves the log as it is, and the next
 one begins with the log's first page.
