@@ -22,9 +22,10 @@ import temporalio.api.workflowservice.v1 as ws
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from temporalio.api.update.v1 import Acceptance, Response
 
 from benchmarks.meter import ProcessMeter
-from tests.api.client import Api
+from tests.api.client import Api, Refused
 from tests.hostile.fuzz.canary import sing
 from tests.hostile.fuzz.generator import QUEUES, WORKFLOW_IDS, Generator, decodes
 from tests.support.server_process import ServerProcess
@@ -156,6 +157,7 @@ class Fuzzer:
         self._waiting: set[asyncio.Task[None]] = set()
         self._accepted: dict[str, deque[Message]] = {}
         self._workflow_tokens: deque[bytes] = deque(maxlen=50)
+        self._tasks: deque[Any] = deque(maxlen=50)
         self._activity_tokens: deque[bytes] = deque(maxlen=50)
         self._log_seen = 0
         self._recent: deque[str] = deque(maxlen=30)
@@ -198,6 +200,8 @@ class Fuzzer:
                     await asyncio.gather(*(self._call(*self._next()) for _ in range(24)))
                 elif roll < 0.08:
                     await self._compared(*self._next())
+                elif roll < 0.14:
+                    await self._work()
                 elif roll < 0.2:
                     await self._populate(self._chance.choice(WORKFLOW_IDS))
                 else:
@@ -208,6 +212,10 @@ class Fuzzer:
             await asyncio.gather(*polls, return_exceptions=True)
 
     async def _register(self, namespace: str) -> None:
+        victim = ws.RegisterNamespaceRequest(namespace="fuzz-victim")
+        victim.workflow_execution_retention_period.seconds = 86_400
+        with contextlib.suppress(Refused):  # it may still be there
+            await self._api.RegisterNamespace(victim)
         request = ws.RegisterNamespaceRequest(namespace=namespace)
         request.workflow_execution_retention_period.seconds = 86_400
         await self._api.RegisterNamespace(request)
@@ -224,6 +232,43 @@ class Fuzzer:
         request.workflow_id_conflict_policy = 2  # type: ignore[assignment]  # use the existing one
         await self._call("StartWorkflowExecution", request, request.SerializeToString())
 
+    async def _work(self) -> None:
+        """Answer a task as a worker would: with an activity or a timer, its updates accepted, its queries answered."""
+        if not self._tasks or _COMPLETION not in self._names:
+            return
+        task = self._tasks.popleft()
+        if task.HasField("query"):
+            answer: Any = ws.RespondQueryTaskCompletedRequest(task_token=task.task_token, completed_type=1)
+            answer.namespace = self._generator.namespace
+            await self._call("RespondQueryTaskCompleted", answer, answer.SerializeToString())
+            return
+        done: Any = ws.RespondWorkflowTaskCompletedRequest(task_token=task.task_token)
+        done.namespace = self._generator.namespace
+        for query_id in task.queries:
+            done.query_results[query_id].result_type = 1
+        for message in task.messages:
+            accepted = Acceptance(
+                accepted_request_message_id=message.id, accepted_request_sequencing_event_id=message.event_id
+            )
+            completed = Response()
+            completed.meta.update_id = message.protocol_instance_id
+            completed.outcome.success.SetInParent()
+            for body in (accepted, completed)[: self._chance.choice((1, 2, 2))]:
+                sent = done.messages.add(protocol_instance_id=message.protocol_instance_id)
+                sent.id = f"{message.id}/{type(body).__name__}"
+                sent.body.Pack(body)
+        if self._chance.random() < 0.5:
+            command = done.commands.add(command_type=1)
+            activity = command.schedule_activity_task_command_attributes
+            activity.activity_id = self._chance.choice(("a", "b", "charge"))
+            activity.activity_type.name = "Charge"
+            activity.task_queue.name = self._chance.choice(QUEUES)
+            activity.start_to_close_timeout.seconds = 60
+        elif self._chance.random() < 0.5:
+            timer = done.commands.add(command_type=3).start_timer_command_attributes
+            timer.timer_id, timer.start_to_fire_timeout.seconds = self._chance.choice(("t", "u")), 3
+        await self._call(_COMPLETION, done, done.SerializeToString())
+
     async def _keep_polling(self, namespace: str, queue: str, rpc: str, tokens: deque[bytes]) -> None:
         """A worker's polls: what they get is what answers are made for."""
         request = GetMessageClass(self._methods[rpc].input_type)()
@@ -235,8 +280,11 @@ class Fuzzer:
                 await asyncio.sleep(0.05)
                 continue
             if task.task_token:
-                tokens.append(task.task_token)
                 self._generator.learn(task)
+                if rpc == "PollWorkflowTaskQueue" and self._chance.random() < 0.4:
+                    self._tasks.append(task)  # for the worker that does its work
+                else:
+                    tokens.append(task.task_token)
 
     # ---- requests
     def _next(self) -> tuple[str, Any, bytes]:

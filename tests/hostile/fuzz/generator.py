@@ -43,6 +43,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "signal_name": ("ship", "pay"),
     "query_type": ("state", "__stack_trace", "__temporal_workflow_metadata"),
     "activity_id": ("a", "b", "charge"),
+    "id": ("a", "b", "charge"),
     "timer_id": ("t", "u"),
     "marker_name": ("Version", "core_local_activity"),
     "cron_schedule": values.CRONS,
@@ -90,6 +91,12 @@ _NEEDED = frozenset(
         "timer_id",
         "action",
         "start_workflow",
+        "request",
+        "meta",
+        "input",
+        "wait_policy",
+        "lifecycle_stage",
+        "workflow_task_finish_event_id",
         "workflow_id",
     ]
 )
@@ -103,6 +110,7 @@ _SPECIAL: Final = frozenset(
         "temporal.api.common.v1.Payload",
         "temporal.api.failure.v1.Failure",
         "temporal.api.command.v1.Command",
+        "temporal.api.workflowservice.v1.ExecuteMultiOperationRequest",
     }
 )
 _BODIES: tuple[type[Message], ...] = (Request, Acceptance, Rejection, Response)
@@ -242,6 +250,8 @@ class Generator:
     def _number(self, name: str, odd: bool) -> int:
         if odd:
             return self.chance.choice(values.INT64)
+        if name == "workflow_task_finish_event_id" and self.chance.random() < 0.5:
+            return 4  # the end of the first workflow task
         if name.endswith("event_id"):
             return self._said("event_id") or self.chance.randrange(12)
         if name in _SMALL:
@@ -341,6 +351,19 @@ class Generator:
             command.command_type = found.number
         if chance.random() < 0.1:
             self.set(command, command.DESCRIPTOR.fields_by_name["user_metadata"], depth)
+
+    def _fill_ExecuteMultiOperationRequest(self, request: Any, depth: int) -> None:
+        """Of a start and an update of the same workflow, mostly: nothing else is taken."""
+        request.namespace = self.namespace
+        if self.chance.random() < self._oddness:
+            for _ in range(self.chance.choice((0, 1, 2, 3))):
+                self.fill(request.operations.add(), depth + 1)
+            return
+        start, update = request.operations.add().start_workflow, request.operations.add().update_workflow
+        self.fill(start, depth + 1)
+        self.fill(update, depth + 1)
+        update.workflow_execution.workflow_id = start.workflow_id
+        update.workflow_execution.run_id = ""
 
     # ---- what was accepted, changed a little
     def mutated(self, accepted: Message) -> Any:
