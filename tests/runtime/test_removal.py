@@ -10,7 +10,7 @@ import temporalio.api.operatorservice.v1 as ops
 import temporalio.api.workflowservice.v1 as ws
 
 from perdure.errors import NamespaceNotFound, NotFound
-from perdure.runtime.removal import RUNS
+from perdure.runtime.removal import BUSY_SECONDS, MOST_SECONDS, RUNS
 from perdure.storage.sqlite import SqliteStore
 from tests.api.client import NAMESPACE, complete_workflow, execution, start_request, start_timer
 from tests.support.runtime_world import World, running
@@ -69,6 +69,22 @@ async def test_many_runs_go_a_handful_at_a_time(world: World) -> None:
     await housekeeping(world)
     rows = world.store._store._main.execute("select count(*) from history").get
     assert rows == 0
+
+
+@pytest.mark.parametrize(("commit", "pause"), [(0.0, BUSY_SECONDS), (0.05, 0.15), (10.0, MOST_SECONDS)])
+async def test_they_go_more_slowly_while_commits_take_long(world: World, commit: float, pause: float) -> None:
+    for number in range(2 * RUNS):
+        await world.start_workflow(f"order-{number}")
+        await close(world, f"order-{number}")
+    world.store.hold()
+    await world.pass_time(DAY)
+    world.clock.seconds += commit
+    world.store.release()
+    await world.settle()
+
+    alarm = world.runtime.removal._alarm
+    assert alarm is not None
+    assert alarm.due - world.clock.seconds == pytest.approx(pause)
 
 
 async def test_runs_that_are_gone_leave_nothing_in_memory(world: World) -> None:

@@ -29,7 +29,11 @@ RUNS: Final = 20
 LOOKS: Final = 40
 """Places looked at in a round."""
 BUSY_SECONDS: Final = 0.02
-"""With a commit, some 700 runs a second: more than can end in that time, at a tenth of a core."""
+"""With a commit, some 700 runs a second: as many as end in that time on a busy server, for a tenth of a core."""
+REST: Final = 3.0
+MOST_SECONDS: Final = 0.2
+"""The pause is so many times what a round took until it landed, within bounds: while commits take long, others need
+them."""
 IDLE_SECONDS: Final = 5.0
 SOON_SECONDS: Final = 0.2
 _DIVISIONS: Final = ("", BATCH_DIVISION, SCHEDULE_DIVISION, ACTIVITY_DIVISION)
@@ -63,6 +67,12 @@ class Removal:
 
     def _round(self) -> None:
         self._at_work = True
+        began = self._runtime.monotonic.now()
+
+        def landed() -> None:
+            took = self._runtime.monotonic.now() - began
+            self._again(min(max(took * REST, BUSY_SECONDS), MOST_SECONDS))
+
         try:
             found = self._look()
         except StoreFailed as failure:
@@ -70,7 +80,7 @@ class Removal:
             found = 0
         if found:
             # What was found is found again until its deletion has landed.
-            self._runtime.after_commit(lambda: self._again(BUSY_SECONDS))
+            self._runtime.after_commit(landed)
         else:
             self._again(BUSY_SECONDS if self._places else IDLE_SECONDS)
 
