@@ -140,13 +140,13 @@ class SystemEntropy:
     """IDs are made 256 at a time: a call for each to draw its random bytes costs more than the ID."""
 
     def __init__(self) -> None:
-        self._drawn: list[str] = []
+        self._drawn: list[tuple[str, ...]] = []
 
     def uuid(self) -> str:
         if not self._drawn:
             number = int.from_bytes(os.urandom(_MANY * 16)) & _RANDOM | _VERSION_4
-            self._drawn = _PARTS.sub(r"\1-\2-\3-\4-\5 ", number.to_bytes(_MANY * 16).hex()).split()
-        return self._drawn.pop()
+            self._drawn = _PARTS.findall(number.to_bytes(_MANY * 16).hex())
+        return "-".join(self._drawn.pop())
 
     def jitter(self) -> float:
         return random.random()

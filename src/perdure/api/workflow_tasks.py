@@ -47,10 +47,9 @@ class WorkflowTaskHandlers:
         task_queue = request.task_queue
         name = check_task_queue(task_queue, request.HasField("task_queue"), runtime.limits)
         sticky = task_queue.kind == _STICKY
-        if task_queue.normal_name and not sticky:
-            raise InvalidArgument(
-                f"only sticky queues can have normal name. tq: {name}, normal name: {task_queue.normal_name}"
-            )
+        normal_name = task_queue.normal_name
+        if normal_name and not sticky:
+            raise InvalidArgument(f"only sticky queues can have normal name. tq: {name}, normal name: {normal_name}")
         build = request.binary_checksum or request.worker_version_capabilities.build_id
         if build in namespace.bad_binaries:
             raise InvalidArgument(f"Binary {build} already marked as bad deployment.")

@@ -30,7 +30,7 @@ STICKY = 2
 
 def apply_event(run: Run, event: HistoryEvent) -> None:
     """Move `run` past one event."""
-    apply = _APPLY.get(event.event_type)
+    apply = APPLY.get(event.event_type)
     if apply is not None:
         apply(run, event)
 
@@ -408,7 +408,7 @@ def _properties_modified(run: Run, event: HistoryEvent) -> None:
 
 _E = EventType
 _S = WorkflowExecutionStatus
-_APPLY: dict[int, Callable[[Run, HistoryEvent], None]] = {
+APPLY: dict[int, Callable[[Run, HistoryEvent], None]] = {
     _E.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED: _started,
     _E.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: _closes(
         _S.WORKFLOW_EXECUTION_STATUS_COMPLETED, "workflow_execution_completed_event_attributes", True

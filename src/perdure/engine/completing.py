@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from msgspec import Struct, field
+from temporalio.api.common.v1 import WorkerVersionStamp
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
 from perdure.engine import chains
@@ -43,6 +44,7 @@ from perdure.errors import FailedPrecondition, InvalidArgument, NotFound, Perdur
 
 INLINE_REQUEST: Final = "request-from-RespondWorkflowTaskCompleted"
 _UNHANDLED: Final = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
+_NO_STAMP: Final = WorkerVersionStamp()
 _VERSIONED: Final = WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED
 
 
@@ -234,8 +236,8 @@ def _note_worker(turn: Turn, request: RespondWorkflowTaskCompletedRequest, compl
     """Its version, the build IDs search attribute, the point to reset to if that build proves bad; no problems any
     more."""
     run = turn.run
-    stamp = request.worker_version_stamp
-    if request.HasField("worker_version_stamp"):
+    stamp = request.worker_version_stamp if request.HasField("worker_version_stamp") else _NO_STAMP
+    if stamp is not _NO_STAMP:
         version = stamp.SerializeToString(deterministic=True)
         changed = version != run.worker_version
         run.worker_version = version
@@ -246,6 +248,7 @@ def _note_worker(turn: Turn, request: RespondWorkflowTaskCompletedRequest, compl
     if run.search_attributes.pop(REPORTED_PROBLEMS, None) is not None:
         run.changes.visibility = True
     build_id = stamp.build_id
-    if not build_id and request.deployment_options.worker_versioning_mode == _VERSIONED:  # as the event has it
-        build_id = request.deployment_options.build_id
+    options = request.deployment_options if request.HasField("deployment_options") else None
+    if not build_id and options is not None and options.worker_versioning_mode == _VERSIONED:  # as the event has it
+        build_id = options.build_id
     note_reset_point(run, request.binary_checksum, build_id, completed_event_id, turn.now)

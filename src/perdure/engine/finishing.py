@@ -23,7 +23,15 @@ def finish(turn: Turn) -> PerdureError | None:
         if _buffer_overflows(turn):
             failing.overflow(turn)
         turn.settle()
-    reason = _too_large(turn) if run.running else ""
+    limits = turn.limits
+    reason = ""
+    if run.running:
+        if run.history_size > limits.history_size:
+            reason = "Workflow history size exceeds limit."
+        elif run.next_event_id - 1 > limits.history_count:
+            reason = "Workflow history count exceeds limit."
+        elif run.changes.items and _may_be_bulky(run) and _size_of_items(run) > limits.mutable_state_size:
+            reason = "Workflow mutable state size exceeds limit."
     if reason:
         if turn.before is not None:
             turn.back(turn.before)
@@ -33,18 +41,6 @@ def finish(turn: Turn) -> PerdureError | None:
     return error
 
 
-def _too_large(turn: Turn) -> str:
-    run = turn.run
-    limits = turn.limits
-    if run.history_size > limits.history_size:
-        return "Workflow history size exceeds limit."
-    if run.history_length > limits.history_count:
-        return "Workflow history count exceeds limit."
-    if _may_be_bulky(run) and _size_of_items(run) > limits.mutable_state_size:
-        return "Workflow mutable state size exceeds limit."
-    return ""
-
-
 _MANY = 1000
 _BULKY = 64 * 1024
 
@@ -52,12 +48,9 @@ _BULKY = 64 * 1024
 def _may_be_bulky(run: Run) -> bool:
     """Whether it is worth adding up: items are small unless there are thousands, or someone heartbeats a lot of
     details."""
-    dirty = run.changes.items
-    if not dirty:
-        return False
     if len(run.activities) + len(run.children) > _MANY:
         return True
-    for sort, key in dirty:
+    for sort, key in run.changes.items:
         if sort == ACTIVITY:
             activity = run.activities.get(int(key))
             if activity is not None and len(activity.heartbeat_details) > _BULKY:

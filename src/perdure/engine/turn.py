@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from temporalio.api.history.v1 import History, HistoryEvent
 
 from perdure.clock import Entropy
-from perdure.engine.apply import apply_event
+from perdure.engine.apply import APPLY
 from perdure.engine.execution import Current, Execution
 from perdure.engine.framing import frame, varint
 from perdure.engine.limits import Limits
@@ -239,15 +239,16 @@ class Turn:
         return Turn(self.shared, run)
 
     # ---- events
-    def event(self, event_type: int) -> HistoryEvent:
-        """A new event stamped now, for the caller to fill and then `emit` or `buffer`."""
+    def event(self, event_type: int, fields: bytes = b"") -> HistoryEvent:
+        """A new event stamped now, for the caller to fill and then `emit` or `buffer`. `fields`: a serialised event
+        that holds what is known of it."""
         shared = self.shared
         stamped = shared.stamped
         if not stamped:
             blank = HistoryEvent()
             set_timestamp(blank.event_time, self.now)
             stamped = shared.stamped = blank.SerializeToString()
-        return HistoryEvent.FromString(stamped + _TYPES[event_type])
+        return HistoryEvent.FromString(stamped + _TYPES[event_type] + fields)
 
     def emit(self, event: HistoryEvent) -> int:
         """Append a direct event: it gets the next ID and moves the state. Returns the ID."""
@@ -261,7 +262,9 @@ class Turn:
         changes = run.changes
         if not changes.events:
             changes.first_event_id = event_id
-        apply_event(run, event)
+        apply = APPLY.get(event.event_type)  # apply_event, without the call
+        if apply is not None:
+            apply(run, event)
         run.next_event_id = event_id + 1
         framed = frame(event)
         changes.events.append(framed)

@@ -78,7 +78,8 @@ class Wakes:
 
     def arm(self, key: Key, run_id: str, wake_at: int) -> None:
         """The run's earliest deadline is now `wake_at` (0: none)."""
-        if not wake_at or wake_at > max(self._read_to[0], self._time.now()) + 2 * WINDOW:
+        near = wake_at - 2 * WINDOW
+        if not wake_at or (near > self._read_to[0] and near > self._time.now()):
             # The next read may reach that far, and not find what is being written.
             self._armed.pop(run_id, None)
             return

@@ -145,8 +145,8 @@ fault(
 fault(
     "a run has as many events as its limit and one more",
     "engine/finishing.py",
-    "    if run.history_length > limits.history_count:",
-    "    if run.history_length > limits.history_count + 1:",
+    "run.next_event_id - 1 > limits.history_count:",
+    "run.next_event_id - 1 > limits.history_count + 1:",
 )
 fault(
     "more is buffered than may wait for a task",
