@@ -40,7 +40,8 @@ def check_run_id(run_id: str) -> None:
 
 
 def check_identity(identity: str, limits: Limits) -> None:
-    if longer_than(identity, limits.id_length):
+    limit = limits.id_length
+    if len(identity) * 4 > limit and longer_than(identity, limit):
         raise InvalidArgument("Identity length exceeds limit.")
 
 
@@ -56,7 +57,8 @@ def check_task_queue(task_queue: TaskQueue, present: bool, limits: Limits) -> st
     name = task_queue.name
     if not name:
         raise InvalidArgument("missing task queue name")
-    if longer_than(name, limits.id_length):
+    limit = limits.id_length
+    if len(name) * 4 > limit and longer_than(name, limit):
         raise InvalidArgument("taskQueue length exceeds limit")
     if name.startswith(RESERVED_QUEUE_PREFIX):
         raise InvalidArgument(f"task queue name cannot start with reserved prefix {RESERVED_QUEUE_PREFIX}")

@@ -497,7 +497,7 @@ class Committer:
             self._schedule()
         elif self._open.followers:
             self._release(self._open)
-        if self._open.empty and self._in_flight is None:
+        if self._drained and self._open.empty and self._in_flight is None:
             self._end_drains()
         self._on_room()
         self._executions.trim(self.durable_no)
@@ -551,7 +551,10 @@ class Committer:
                         self._tell(wake)
         followers, sealed.followers = sealed.followers, []
         for follower in followers:
-            self._tell(follower.answer)
+            try:  # as `_tell` does, without a call for each answer
+                follower.answer()
+            except Exception as error:
+                self._log.error("an answer failed", exc_info=error)
 
     def _refuse(self, sealed: _OpenBatch, reason: str) -> None:
         """Forget all that was decided and not written, here and in what gathered since, then have it decided again."""

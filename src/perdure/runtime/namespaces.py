@@ -6,7 +6,7 @@ a format version; entries that this release does not know are kept as they are.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -108,6 +108,7 @@ class Namespaces:
         self.names: Final[Collection[str]] = self._by_name.keys()
         """A live view, for the engine to tell unknown namespaces from foreign ones."""
         self._by_id: dict[str, Namespace] = {}
+        self.find_by_id: Final[Callable[[str], Namespace | None]] = self._by_id.get
         self._stored: dict[str, Namespace] = {}
 
     def load(self, rows: Iterable[NamespaceWrite]) -> None:
@@ -215,9 +216,6 @@ class Namespaces:
 
     def find(self, name: str) -> Namespace | None:
         return self._by_name.get(name)
-
-    def find_by_id(self, namespace_id: str) -> Namespace | None:
-        return self._by_id.get(namespace_id)
 
     def __iter__(self) -> Iterator[Namespace]:
         """All, ordered by ID, deleted ones too."""

@@ -399,7 +399,10 @@ class Runtime:
         item.attempts += 1
         result: Reply | Outcome | Pending | None = None
         try:
-            run = _run_of(execution, item.run_id)
+            run_id = item.run_id
+            if not run_id and execution.current is not None:
+                run_id = execution.current.run_id
+            run: Any = execution.runs.get(run_id)
             if item.starts:
                 result = item.decide(shared, run)
             elif run is None:
@@ -628,13 +631,6 @@ class Runtime:
             self.namespaces.revert(namespace.id)
 
         self.committer.follow(Callback(landed, refused), self.committer.newest_no)
-
-
-def _run_of(execution: Execution, run_id: str) -> Run | None:
-    if run_id:
-        return execution.runs.get(run_id)
-    current = execution.current
-    return None if current is None else execution.runs.get(current.run_id)
 
 
 def missing_run(workflow_id: str, run_id: str) -> NotFound:

@@ -18,7 +18,7 @@ from perdure.engine.turn import OfferActivityTask, OfferWorkflowTask, Shared, Tu
 from perdure.errors import Internal, PerdureError
 from perdure.matching import Poller as ParkedPoller
 from perdure.matching import Task
-from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Entry, Insistent, Outcome
+from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Entry, Insistent
 from perdure.runtime.polls import ACTIVITY_QUEUE, WORKFLOW_QUEUE
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class StartTask(Entry):
         dispatch.write(task, self.runtime.monotonic.now())
         self.runtime.matching.stored(task)
 
-    def decide(self, turn: Turn) -> Outcome:
+    def decide(self, turn: Turn) -> Pending:
         task = self.task
         engine_poller: workflow_tasks.Poller = self.poller.waiter.engine
         engine_poller.request_id = self.runtime.entropy.uuid()
@@ -79,7 +79,7 @@ class StartTask(Entry):
                 self.started = activities.start_activity_task(turn, task.scheduled_event_id, task.stamp, engine_poller)
         except Stale:
             self.started = None
-        return Outcome(PENDING)
+        return PENDING
 
     def decided(self) -> None:
         """Called by the runtime in the round of the decision: a started or stale task's row goes."""
@@ -145,14 +145,14 @@ class StartStandaloneTask(StartTask):
 
     __slots__ = ()
 
-    def decide(self, shared: Shared, record: Record | None) -> Outcome:  # type: ignore[override] # as for its kind
+    def decide(self, shared: Shared, record: Record | None) -> Pending:  # type: ignore[override] # as for its kind
         engine_poller: workflow_tasks.Poller = self.poller.waiter.engine
         engine_poller.request_id = self.runtime.entropy.uuid()
         self.started = None
         if record is not None:
             with suppress(Stale):
                 self.started = attempts.start_task(ActivityTurn(shared, record), self.task.stamp, engine_poller)
-        return Outcome(PENDING)
+        return PENDING
 
 
 def start_entry(runtime: Runtime, task: Task, poller: ParkedPoller, stored: bool) -> StartTask:

@@ -65,13 +65,13 @@ fault(
 fault(
     "the row of a task that is done stays",
     "storage/sqlite/batch.py",
-    '    then("delete_task", [(task_no,) for task_no in batch.done_tasks])\n',
+    '        ("delete_task", [(task_no,) for task_no in batch.done_tasks]),\n',
     "",
 )
 fault(
     "the row of a message that was delivered stays",
     "storage/sqlite/batch.py",
-    '    then("delete_message", [(message_no,) for message_no in batch.delivered])\n',
+    '        ("delete_message", [(message_no,) for message_no in batch.delivered]),\n',
     "",
 )
 fault(
@@ -107,7 +107,7 @@ fault(
 fault(
     "what a deleted run leaves behind is never swept",
     "storage/sqlite/batch.py",
-    '        then("forget_run", [(d.run_no,) for d in deletes])\n',
+    '            ("forget_run", [(d.run_no,) for d in deletes]),\n',
     "",
 )
 fault(
@@ -146,7 +146,7 @@ fault(
 fault(
     "a deleted run is still found",
     "storage/sqlite/batch.py",
-    '        then("delete_run", [(d.run_no,) for d in deletes])\n',
+    '            ("delete_run", [(d.run_no,) for d in deletes]),\n',
     "",
 )
 fault(

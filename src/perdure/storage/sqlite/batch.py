@@ -72,41 +72,44 @@ def prepare(batch: Batch) -> Transaction:
         for request_id, event_type, event_id in run.request_ids:
             request_ids.append((run.run_no, request_id, event_type, event_id))
 
-    rest: list[tuple[str, list[Row]]] = []
-
-    def then(name: str, rows: list[Row]) -> None:
-        if rows:
-            rest.append((SQL[name], rows))
-
-    then("insert_history", history)
-    then("copy_history", inherited)
-    then("put_item", put_items)
-    then("delete_item", deleted_items)
-    then("put_request_id", request_ids)
-    then("put_current", list(map(astuple, batch.currents)))
-    if batch.visibility:
-        _visibility(batch.visibility, then)
     tasks = list(map(astuple, batch.tasks))
     messages = list(map(astuple, batch.outbox))
-    then("insert_task", tasks)
-    then("delete_task", [(task_no,) for task_no in batch.done_tasks])
-    then("insert_message", messages)
-    then("delete_message", [(message_no,) for message_no in batch.delivered])
+    rows: list[tuple[str, list[Row]]] = [
+        ("insert_history", history),
+        ("copy_history", inherited),
+        ("put_item", put_items),
+        ("delete_item", deleted_items),
+        ("put_request_id", request_ids),
+        ("put_current", list(map(astuple, batch.currents))),
+    ]
+    if batch.visibility:
+        rows += _visibility(batch.visibility)
+    rows += [
+        ("insert_task", tasks),
+        ("delete_task", [(task_no,) for task_no in batch.done_tasks]),
+        ("insert_message", messages),
+        ("delete_message", [(message_no,) for message_no in batch.delivered]),
+    ]
     if batch.namespaces:
-        gone = [(n.namespace_id,) for n in batch.namespaces if n.deleted]
-        then("delete_namespace", gone)
-        then("delete_tasks_of_namespace", gone)
-        then("put_namespace", [(n.namespace_id, n.name, n.blob) for n in batch.namespaces if not n.deleted])
-        then("delete_queues", [(n.namespace_id,) for n in batch.namespaces if n.deleted])
+        gone: list[Row] = [(n.namespace_id,) for n in batch.namespaces if n.deleted]
+        rows += [
+            ("delete_namespace", gone),
+            ("delete_tasks_of_namespace", gone),
+            ("put_namespace", [(n.namespace_id, n.name, n.blob) for n in batch.namespaces if not n.deleted]),
+            ("delete_queues", gone),
+        ]
     if batch.queues:
-        then("put_queue", [(q.namespace_id, q.queue, q.kind, q.config) for q in batch.queues])
+        rows.append(("put_queue", [(q.namespace_id, q.queue, q.kind, q.config) for q in batch.queues]))
     if batch.run_deletes:
         deletes = batch.run_deletes
-        then("forget_run", [(d.run_no,) for d in deletes])
-        then("delete_run", [(d.run_no,) for d in deletes])
-        then("delete_current", [(d.namespace_id, d.kind, d.execution_id, d.run_id) for d in deletes])
-        then("delete_execution", [(d.run_no,) for d in deletes])
-    then("put_meta", list(batch.meta.items()))
+        rows += [
+            ("forget_run", [(d.run_no,) for d in deletes]),
+            ("delete_run", [(d.run_no,) for d in deletes]),
+            ("delete_current", [(d.namespace_id, d.kind, d.execution_id, d.run_id) for d in deletes]),
+            ("delete_execution", [(d.run_no,) for d in deletes]),
+        ]
+    rows.append(("put_meta", list(batch.meta.items())))
+    rest = [(SQL[name], some) for name, some in rows if some]
 
     mark = (
         batch.number,
@@ -184,7 +187,7 @@ def _items(run: RunWrite, put: list[Row], deleted: list[Row]) -> None:
             put.append((run.run_no, item.sort, item.key, item.value))
 
 
-def _visibility(writes: list[VisibilityWrite], then: Callable[[str, list[Row]], None]) -> None:
+def _visibility(writes: list[VisibilityWrite]) -> list[tuple[str, list[Row]]]:
     started: list[Row] = []
     moved: list[Row] = []
     updated: list[Row] = []
@@ -205,12 +208,14 @@ def _visibility(writes: list[VisibilityWrite], then: Callable[[str, list[Row]], 
                 cleared.append((write.run_no,))
         if write.values:
             _values(write.run_no, write.values, values)
-    then("insert_execution", started)
-    then("move_execution", moved)
-    then("update_execution", updated)
-    then("requeue_execution", requeued)
-    then("clear_search_values", cleared)
-    then("put_search_value", values)
+    return [
+        ("insert_execution", started),
+        ("move_execution", moved),
+        ("update_execution", updated),
+        ("requeue_execution", requeued),
+        ("clear_search_values", cleared),
+        ("put_search_value", values),
+    ]
 
 
 def _values(run_no: int, values: Sequence[tuple[str, int, str | int | float]], rows: list[Row]) -> None:
