@@ -29,7 +29,7 @@ from tests.power.story import Contents, contents, contents_after_each, tell
 from tests.power.vfs import PowerVFS
 from tests.storage.rows import outcome
 
-LENGTH = 60
+LENGTH = 40
 LIVES = 3
 OUTAGES_OF_A_LIFE = 12
 OFTEN = {"write -wal": 0.02, "write database": 0.05}
@@ -159,7 +159,7 @@ class Trial:
                     raise apsw.IOError("disk I/O error")
 
         disk.watch = fail
-        await self._write(store, life, 40)
+        await self._write(store, life, 34)
         successor = disk.copy()  # as the process leaves it that ends with one line
         await store.close()
         if life.failure is None:
@@ -209,7 +209,7 @@ class Trial:
                 raise apsw.IOError("disk I/O error")
 
         disk.watch = fail
-        await self._write(store, life, 40)
+        await self._write(store, life, 34)
         assert broke.is_set()
         await store.close()
         for _ in range(OUTAGES_OF_A_LIFE):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.power.outages import Trial
 
-SEEDS = 4
+SEEDS = 3
 
 
 @pytest.fixture(autouse=True)

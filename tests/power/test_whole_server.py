@@ -6,6 +6,7 @@ Clients, workers and promises are those of `tests/simulation`.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -13,11 +14,11 @@ import pytest
 
 from tests.power.simulation import simulate
 
-STEPS = 400
+STEPS = 300
 IN_VAIN = 4
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 4, 5])
 def test_all_that_callers_were_told_survives_losses_of_power(seed: int, tmp_path: Path) -> None:
     simulation = simulate(seed, STEPS, tmp_path)
 
@@ -43,5 +44,6 @@ def test_servers_lose_their_power_for_minutes(tmp_path: Path) -> None:
     losses = 0
     while time.monotonic() < end:
         losses += simulate(seed, 1000, tmp_path / f"{seed}").disk.losses
+        shutil.rmtree(tmp_path / f"{seed}")
         seed += 1
     print(f"{seed - first} seeds, {losses} losses of power")
