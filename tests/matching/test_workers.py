@@ -69,3 +69,21 @@ def test_the_worker_that_stopped_first_makes_room() -> None:
         stopped.add("ns", key, [1], float(moment))
 
     assert [stopped.has("ns", key, 1, 3.0) for key in ("w1", "w2", "w3")] == [False, True, True]
+
+
+def test_workers_that_say_too_much_make_room_too_but_the_last_one_stays() -> None:
+    registry = WorkerRegistry(limit_bytes=100)
+    registry.record("ns", "a", b"x" * 60, 0.0)
+    registry.record("ns", "a", b"x" * 50, 1.0)
+    registry.record("ns", "b", b"x" * 50, 2.0)
+    assert len(registry) == 2
+
+    registry.record("ns", "c", b"x" * 10, 3.0)
+    assert registry.describe_worker("ns", "a", 3.0) is None
+    registry.record("ns", "d", b"x" * 1000, 4.0)
+    assert [entry.worker_instance_key for entry in registry.list_workers("ns", 4.0)[0]] == ["d"]
+
+    registry.forget_namespace("ns")
+    registry.record("ns", "e", b"x" * 50, 5.0)
+    registry.record("ns", "f", b"x" * 50, 5.0)
+    assert len(registry) == 2

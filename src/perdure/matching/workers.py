@@ -16,6 +16,8 @@ from typing import Final
 TTL_SECONDS: Final = 300.0
 LIMIT: Final = 100_000
 """Workers in all namespaces; beyond it the one not heard of for longest is forgotten. A kilobyte or two each."""
+LIMIT_BYTES: Final = 128 * 1024 * 1024
+"""Of their heartbeats, likewise: nothing keeps a worker from saying more of itself."""
 
 
 STOPPED_SECONDS: Final = 300.0
@@ -41,9 +43,11 @@ _NOTHING: Final[Mapping[str, str | int | float | bool]] = {}
 class WorkerRegistry:
     """Workers by (namespace ID, worker instance key), until `ttl` seconds after their last heartbeat."""
 
-    def __init__(self, ttl: float = TTL_SECONDS, limit: int = LIMIT) -> None:
+    def __init__(self, ttl: float = TTL_SECONDS, limit: int = LIMIT, limit_bytes: int = LIMIT_BYTES) -> None:
         self._ttl = ttl
         self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
         self._entries: OrderedDict[tuple[str, str], WorkerEntry] = OrderedDict()  # by last heartbeat
         self._namespaces: dict[str, set[str]] = {}
 
@@ -61,9 +65,10 @@ class WorkerRegistry:
         key = (namespace_id, worker_instance_key)
         before = self._entries.get(key)
         first_seen = before.first_seen if before is not None else now
+        self._bytes += len(heartbeat) - (0 if before is None else len(before.heartbeat))
         self._entries[key] = WorkerEntry(worker_instance_key, heartbeat, known, first_seen, now)
         self._entries.move_to_end(key)
-        if len(self._entries) > self._limit:
+        while len(self._entries) > self._limit or (self._bytes > self._limit_bytes and len(self._entries) > 1):
             self._forget(next(iter(self._entries)))
 
     def forget(self, namespace_id: str, worker_instance_key: str) -> None:
@@ -110,7 +115,7 @@ class WorkerRegistry:
     def forget_namespace(self, namespace_id: str) -> None:
         """The namespace was deleted."""
         for key in self._namespaces.pop(namespace_id, ()):
-            del self._entries[namespace_id, key]
+            self._bytes -= len(self._entries.pop((namespace_id, key)).heartbeat)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -123,7 +128,7 @@ class WorkerRegistry:
             self._forget(key)
 
     def _forget(self, key: tuple[str, str]) -> None:
-        del self._entries[key]
+        self._bytes -= len(self._entries.pop(key).heartbeat)
         self._namespaces[key[0]].discard(key[1])
 
 
