@@ -178,6 +178,7 @@ async def test_a_poll_hears_that_its_tasks_history_cannot_be_read_and_the_task_c
     again = world.poll()
     await world.pass_time(2)
     assert again.reply.task_token
+    assert world.store._store._main.execute("select count(*) from tasks").get == 0  # nor does a row stay behind
 
 
 async def test_an_execution_whose_needed_event_cannot_be_read_is_not_blocked_for_ever(world: World) -> None:

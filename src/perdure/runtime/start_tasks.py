@@ -123,19 +123,30 @@ class StartTask(Entry):
             self.runtime.dispatch.fail(self.poller, error)
         runtime = self.runtime
         wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
-        runtime.alarms.at(
-            runtime.monotonic.now() + wait,
-            lambda: runtime.enter(Insistent(runtime, self.key, self.run_id, self._offer_again, starts=True)),
-        )
+        runtime.alarms.at(runtime.monotonic.now() + wait, lambda: runtime.enter(_OfferAgain(self)))
 
-    def _offer_again(self, shared: Shared, run: Run | None) -> Pending:
+
+class _OfferAgain(Insistent):
+    """A task whose start was given up waits again, as another one: the row that it had goes."""
+
+    __slots__ = ("_start",)
+
+    def __init__(self, start: StartTask) -> None:
+        super().__init__(start.runtime, start.key, start.run_id, self._offer, starts=True)
+        self._start = start
+
+    def _offer(self, shared: Shared, run: Run | None) -> Pending:
         if run is None:
             return PENDING  # deleted meanwhile
-        if self.task.queue[2] == WORKFLOW_QUEUE:
+        if self._start.task.queue[2] == WORKFLOW_QUEUE:
             shared.effects.append(OfferWorkflowTask(run))
         else:
-            shared.effects.append(OfferActivityTask(run, self.task.scheduled_event_id))
+            shared.effects.append(OfferActivityTask(run, self._start.task.scheduled_event_id))
         return PENDING
+
+    def decided(self) -> None:
+        if self._start.stored:
+            self.runtime.committer.task_done(self._start.task.task_no)
 
 
 class StartStandaloneTask(StartTask):
