@@ -263,10 +263,7 @@ class Simulation:
         while (open_now := await self.list(OPEN)) or not finished:
             for found in open_now:
                 with suppress(NotFound):
-                    if finished and found.workflow_id.startswith("cron"):
-                        await helper.terminate(found.workflow_id)
-                    else:
-                        await helper.signal(found.workflow_id)
+                    await helper.signal(found.workflow_id)
             await self.pass_time(60)
             self.time.jump(1000)
             if not finished and all(acting.done() for acting in self.acting.values()):

@@ -55,9 +55,10 @@ class Client(Sender):
             request.retry_policy.maximum_attempts = 2
             request.retry_policy.initial_interval.seconds = 1
         elif self.chance.random() < 0.05:
-            # Until it is cancelled or terminated, at the latest at the end.
+            # Not for ever: where time skips, nothing else would happen any more.
+            request.workflow_execution_timeout.seconds = self.chance.choice([500, 2000])
             request.workflow_id = f"cron{self.chance.randrange(2)}"
-            request.cron_schedule = self.chance.choice(["@every 90s", "0 * * * *"])
+            request.cron_schedule = self.chance.choice(["@every 90s", "*/3 * * * *"])
             self.simulation.ledger.terminated.add(request.workflow_id)
         if self.chance.random() < 0.15:
             request.workflow_run_timeout.seconds = self.chance.choice([5, 3600])
