@@ -104,6 +104,12 @@ def _runs(simulation: Simulation) -> list[tuple[tuple[str, int, str], Any, int]]
     ]
 
 
+def check_disk(simulation: Simulation) -> None:
+    """Whatever moment a process died at, what it leaves is whole."""
+    if faults := simulation.disk.examine():
+        raise Broken(f"the disk has faults: {faults[:5]}")
+
+
 # ---- time
 def _check_wakes(simulation: Simulation, runtime: Runtime) -> None:
     """Each run is woken at its earliest deadline: the disk says so, and so does the timer loop for those near."""
@@ -203,6 +209,7 @@ async def check_end(simulation: Simulation) -> None:
     ledger = simulation.ledger
     if ledger.counted not in (None, ledger.changes):
         raise Broken(f"{ledger.changes} changes of a schedule were acknowledged, it knows of {ledger.counted}")
+    check_disk(simulation)
     before = await simulation.histories()
     await simulation.restart()
     after = await simulation.histories()

@@ -16,8 +16,6 @@ from perdure.call import PENDING
 from perdure.errors import PerdureError
 
 PATIENT = {
-    "PollWorkflowTaskQueue",
-    "PollActivityTaskQueue",
     "PollWorkflowExecutionUpdate",
     "PollActivityExecution",
     "DescribeActivityExecution",

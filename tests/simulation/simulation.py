@@ -245,6 +245,8 @@ class Simulation:
         await self._come_back()
 
     async def _come_back(self) -> None:
+        if self.chance.random() < 0.3:
+            invariants.check_disk(self)
         if self.chance.random() < 0.5:
             await asyncio.sleep(self.chance.random() * 20)
         await self.boot()

@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import apsw
 from temporalio.api.history.v1 import History, HistoryEvent
 
+from perdure.doctor.examination import examine
 from perdure.engine.execution import WORKFLOW
 from perdure.engine.kinds import KINDS
 from perdure.storage.sqlite import SqliteStore
@@ -31,6 +34,16 @@ class Disk:
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """What is on it, whatever any process thinks."""
         return list(self.store._main.execute(sql, values))
+
+    def examine(self) -> list[str]:
+        """What `perdure doctor` finds wrong with it as it is now."""
+        with TemporaryDirectory() as directory:
+            path = f"{directory}/perdure.db"
+            copy = apsw.Connection(path)
+            with copy.backup("main", self.store._main, "main") as pages:
+                pages.step()
+            copy.close()
+            return [str(fault) for fault in examine(path).faults]
 
     def namespace_id(self, name: str = NAMESPACE) -> str:
         return next(n.namespace_id for n in self.store.load_namespaces() if n.name == name)
