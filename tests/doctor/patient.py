@@ -99,6 +99,10 @@ async def _workflows(world: World) -> None:
     await world.settle()
     assert poll.reply is not None
     await _signal(world, "heard")
+    options = ws.UpdateWorkflowExecutionOptionsRequest(namespace=NAMESPACE, workflow_execution=execution("heard"))
+    options.workflow_execution_options.priority.priority_key = 2
+    options.update_mask.paths.append("priority")
+    await world.ask(options)  # in force, while its event waits for the task to end
 
 
 async def _records(world: World) -> None:

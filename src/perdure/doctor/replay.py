@@ -25,7 +25,6 @@ _LATE: Final = frozenset(
     (
         _E.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
         _E.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ADMITTED,
-        _E.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED,
     )
 )
 """Buffered events that take effect only when they enter the history."""
