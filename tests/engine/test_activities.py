@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -298,6 +299,17 @@ def test_the_failure_may_ask_for_its_own_delay_beyond_the_maximum() -> None:
     assert scene.run.activities[5].attempt_scheduled_at == NOON + 500 * SECOND
 
 
+@pytest.mark.parametrize(("over", "last"), [(0, "ActivityTaskCompleted"), (1, "ActivityTaskFailed")])
+def test_a_result_may_be_as_large_as_the_limit_to_the_byte(over: int, last: str) -> None:
+    scene = given(limits=Limits(blob_size=payloads("x" * 50).ByteSize()))
+    scene.start()
+    scene.complete(schedule_activity("a"))
+
+    complete(scene, take_activity(scene, 5), "x" * (50 + over))
+
+    assert scene.kinds()[6] == last
+
+
 def test_a_failure_must_be_an_application_failure() -> None:
     scene = with_activity()
     started = take_activity(scene, 5)
@@ -470,6 +482,43 @@ def test_an_unstarted_activity_is_cancelled_at_once() -> None:
     assert ended.details.payloads[0].data == b'"ACTIVITY_ID_NOT_STARTED"'
     assert ended.latest_cancel_requested_event_id == 10
     assert ended.identity == "decider"
+
+
+def test_an_activity_that_is_scheduled_and_cancelled_in_one_go_is_offered_to_nobody() -> None:
+    scene = given()
+    scene.start()
+
+    scene.complete(schedule_activity("a"), schedule_activity("b"), cancel(5))
+
+    assert scene.offered_activities() == [6]
+    assert "ActivityTaskCanceled" in scene.kinds()
+
+
+def test_an_id_is_used_again_only_when_its_activity_has_closed() -> None:
+    scene = with_activity()
+    tell(scene)
+    task = scene.poll()
+    done = scene.complete(schedule_activity("a"), started=task, refused=True)
+    assert done.failed.message.startswith("ScheduleActivityDuplicateId: ")
+    scene.decide(lambda turn: complete_activity(turn, "a", RespondActivityTaskCompletedByIdRequest()))
+
+    scene.complete(schedule_activity("a"))
+
+    assert list(scene.run.activity_ids) == ["a"]
+
+
+def test_a_run_has_so_many_pending_activities_and_no_more() -> None:
+    scene = given(limits=replace(Limits(), pending_activities=2))
+    scene.start()
+    three = [schedule_activity(name) for name in "abc"]
+    done = scene.complete(*three, refused=True)
+    assert done.failed.message == (
+        "PendingActivitiesLimitExceeded: the number of pending activities, 2, has reached the per-workflow limit of 2"
+    )
+
+    scene.complete(*three[:2])
+
+    assert len(scene.run.activities) == 2
 
 
 def test_a_started_activity_learns_of_its_cancellation_by_a_heartbeat() -> None:
