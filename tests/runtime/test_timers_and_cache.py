@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import temporalio.api.workflowservice.v1 as ws
+from temporalio.api.command.v1 import Command
+from temporalio.api.enums.v1 import CommandType
 
 from perdure.runtime.wakes import WINDOW
 from perdure.storage.store import StoreFailed
@@ -79,6 +81,25 @@ async def test_thousands_of_runs_leave_nothing_in_the_runtimes_tables(world: Wor
     assert not runtime.mail.on_way
     await world.pass_time(180)
     assert not runtime.wakes._heap
+
+
+async def test_a_timer_of_a_large_run_that_was_canceled_stays_so_when_the_run_is_loaded_again(world: World) -> None:
+    names = [f"{number:02}-" + "x" * 900 for number in range(12)]  # too much for the run's own row
+    await world.start_workflow()
+    await world.step(*[start_timer(name, seconds=30) for name in names])
+    await world.ask(
+        ws.SignalWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution(), signal_name="x")
+    )
+    cancel = Command(command_type=CommandType.COMMAND_TYPE_CANCEL_TIMER)
+    cancel.cancel_timer_command_attributes.timer_id = names[3]
+    await world.step(cancel)
+    world.forget("order-1")
+
+    await world.pass_time(31)
+
+    events = await world.history()
+    fired = [event.timer_fired_event_attributes.timer_id for event in events if event.event_type == 18]
+    assert fired == names[:3] + names[4:]
 
 
 async def test_the_cache_counts_no_history_that_it_let_go(world: World) -> None:

@@ -484,6 +484,14 @@ async def test_values_that_did_not_change_are_kept(store: Store) -> None:
     assert [row.run_id for row in (await store.list_executions(NAMESPACE, query, 9, b""))[0]] == [run_id(1)]
 
 
+async def test_how_long_a_history_is_counts_once_it_is_complete(store: Store) -> None:
+    size = {"history_length": 5, "history_size": 500, "state_transitions": 3}
+    await written(store, visibility=[execution(1, **size), execution(2, status=2, close_time=NOON + 9, **size)])
+
+    for text in ("HistoryLength = 5", "HistorySizeBytes = 500", "StateTransitionCount = 3"):
+        assert [row.run_no for row in (await store.list_executions(NAMESPACE, parse(text, {}), 9, b""))[0]] == [2]
+
+
 async def test_alternatives_are_found_wherever_each_is_looked_up(store: Store) -> None:
     custom = {"CustomKeyword": 2}
     rows = [

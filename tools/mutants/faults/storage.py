@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.mutants.fault import Area
+from tools.mutants.fault import Area, Edit
 
 AREA = Area("storage", "tests/storage/test_contract.py", "tests/storage/test_sqlite_file.py")
 fault = AREA.fault
@@ -128,11 +128,20 @@ fault(
     "        self._lock.take()\n",
     "",
 )
-fault(
+AREA.fault_in_several_places(
     "retention is not kept",
-    "runtime/removal.py",
-    "        keys = runtime.store.closed_runs(namespace.id, division, now - namespace.retention, RUNS)",
-    "        keys = runtime.store.closed_runs(namespace.id, division, now, RUNS)",
+    (
+        Edit(
+            "runtime/removal.py",
+            "        keys = runtime.store.closed_runs(namespace.id, division, now - namespace.retention, RUNS)",
+            "        keys = runtime.store.closed_runs(namespace.id, division, now, RUNS)",
+        ),
+        Edit(
+            "runtime/removal.py",
+            "            self._forget(key, closed_before=now - namespace.retention)",
+            "            self._forget(key, closed_before=now)",
+        ),
+    ),
     "tests/runtime/test_removal.py",
 )
 fault(

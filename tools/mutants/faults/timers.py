@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.mutants.fault import Area
+from tools.mutants.fault import Area, Edit
 
 AREA = Area("timers", "tests/engine/test_timers.py", "tests/engine/test_waking.py")
 fault = AREA.fault
@@ -57,11 +57,16 @@ fault(
     "tests/engine/test_waking.py",
     "tests/runtime/test_timers_and_cache.py",
 )
-fault(
+AREA.fault_in_several_places(
     "the run's own end comes before what else is due",
-    "engine/waking.py",
-    "RUN_ORDER = 1 << 62",
-    "RUN_ORDER = -1",
+    (
+        Edit("engine/waking.py", "RUN_ORDER = 1 << 62", "RUN_ORDER = -1"),
+        Edit(
+            "engine/apply.py",
+            "        run.arm(run.run_expires_at, 1 << 62, RUN)",
+            "        run.arm(run.run_expires_at, -1, RUN)",
+        ),
+    ),
 )
 fault(
     "the wake-up of a run is not kept in memory",
