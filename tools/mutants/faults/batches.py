@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tools.mutants.fault import Area
 
-AREA = Area("batches", "tests/runtime/test_batch_jobs.py", "tests/api/test_batches.py")
+AREA = Area("batches", "tests/engine/test_batches.py", "tests/runtime/test_batch_jobs.py", "tests/api/test_batches.py")
 fault = AREA.fault
 
 fault(
