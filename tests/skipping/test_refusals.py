@@ -88,7 +88,7 @@ async def test_time_waits_for_what_is_being_written(
     store = skipper._runtime.store
     submit, held = store.submit, asyncio.Queue[tuple[Any, Any]]()
     monkeypatch.setattr(store, "submit", lambda batch, done: held.put_nowait((batch, done)))
-    completed = asyncio.ensure_future(api.complete(task, start_timer(seconds=3600)))
+    completed = asyncio.ensure_future(api.complete(task, start_timer(seconds=60)))  # soon enough to be in memory
     late = await held.get()
     skipper.poke()
     for _ in range(10):

@@ -75,6 +75,7 @@ fault(
     "runtime/owners.py",
     "            + (not runtime.committer.idle)\n",
     "",
+    "tests/skipping/test_refusals.py",
 )
 fault(
     "time goes back when a server starts again",
