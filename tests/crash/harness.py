@@ -243,13 +243,15 @@ class _Endurance:
             raise TimeoutError("these never ended:\n" + "\n".join(await self._open_workflows()))
 
     async def _open_workflows(self) -> list[str]:
-        """Each open workflow with the end of its history."""
+        """Each open workflow with the end of its history, and its activities."""
         lines = []
         try:
             async for execution in self._client.list_workflows("ExecutionStatus = 'Running'"):
-                history = await self._client.get_workflow_handle(execution.id, run_id=execution.run_id).fetch_history()
-                events = [str(event).replace("\n", " ")[:300] for event in history.events[-5:]]
-                lines += [f"{execution.id} {execution.run_id}", *events]
+                handle = self._client.get_workflow_handle(execution.id, run_id=execution.run_id)
+                events = (await handle.fetch_history()).events[-5:]
+                pending = (await handle.describe()).raw_description.pending_activities
+                ends = [str(message).replace("\n", " ")[:800] for message in (*events, *pending)]
+                lines += [f"{execution.id} {execution.run_id}", *ends]
         except RPCError as error:
             lines.append(f"(cannot be read: {error})")
         return lines

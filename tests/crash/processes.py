@@ -82,7 +82,7 @@ class Forked:
 
     def output(self) -> str:
         """The end of what it and those before it printed."""
-        return self._log.read_text(errors="replace")[-4000:]
+        return self._log.read_text(errors="replace")[-4000:] if self._log.exists() else ""
 
 
 def _quietly(log: Path, run: Any, ready: Connection, *arguments: Any) -> None:
