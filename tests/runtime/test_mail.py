@@ -16,11 +16,11 @@ REACHED = EventType.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED
 FAILED = EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED
 
 
-def signal_external(workflow_id: str) -> Command:
+def signal_external(workflow_id: str, name: str = "s") -> Command:
     command = Command(command_type=CommandType.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION)
     attributes = command.signal_external_workflow_execution_command_attributes
     attributes.execution.workflow_id = workflow_id
-    attributes.signal_name = "s"
+    attributes.signal_name = name
     return command
 
 
@@ -92,3 +92,22 @@ async def test_a_message_that_changed_nothing_where_it_went_is_delivered_again_w
     assert outbox(world) == []
     assert not world.runtime.mail.on_way
     assert await told(world, "sender", FAILED) == 1
+
+
+async def test_a_message_does_not_overtake_one_whose_receiver_could_not_be_read(world: World) -> None:
+    await world.start_workflow("receiver")
+    await world.step()
+    await world.start_workflow("sender")
+    world.forget("receiver")
+    world.store.reads_fail = {"load_execution"}
+    await world.step(signal_external("receiver", "first"), force_create_new_workflow_task=True)
+    world.store.reads_fail = set()
+    await world.step(signal_external("receiver", "second"))
+
+    await world.pass_time(2)
+
+    names = [
+        event.workflow_execution_signaled_event_attributes.signal_name for event in await world.history("receiver")
+    ]
+    assert [name for name in names if name] == ["first", "second"]
+    assert outbox(world) == []

@@ -2,11 +2,13 @@
 outbox.
 
 The outbox row is written with the sender's turn and deleted in the receiver's transaction: delivery is exactly once,
-and one sender's messages to one receiver keep their order, because a receiver with inputs waiting takes no short cut.
+and one sender's messages to one receiver keep their order, because a receiver with inputs waiting takes no short cut,
+and one that cannot be read just now takes all that came meanwhile in its order.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from typing import TYPE_CHECKING, Any
 
 from perdure.call import PENDING
@@ -69,7 +71,7 @@ class Delivery(Entry):
         self.reply = self.error = None
         self.loaded_events = {}
         self.readings = {}
-        self.runtime.enter(self)
+        self.runtime.mail.enter(self)
 
     def give_up(self, error: PerdureError) -> None:
         """The row is still there: try again a little later. Without one, the sender's turn is not written either, and
@@ -82,8 +84,10 @@ class Delivery(Entry):
         self.attempts = 0
         self.error = None
         runtime = self.runtime
-        wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
-        runtime.alarms.at(runtime.monotonic.now() + wait, lambda: runtime.enter(self))
+        if isinstance(error, Internal):  # others need not wait for a defect to be mended
+            runtime.alarms.at(runtime.monotonic.now() + DEFECT_SECONDS, lambda: runtime.mail.enter(self))
+        else:
+            runtime.mail.later(self)
 
 
 class _Row:
@@ -112,6 +116,29 @@ class Mail:
         self._message_no = message_no
         self.on_way: set[int] = set()
         """Numbers of the messages in the outbox that their receivers have not decided on yet."""
+        self._late: dict[Key, list[Delivery]] = {}
+        """What waits for receivers that can take nothing just now, in order: what comes later does not overtake it."""
+
+    def later(self, delivery: Delivery) -> None:
+        """Try again in a moment."""
+        key = delivery.key
+        waiting = self._late.get(key)
+        if waiting is not None:
+            insort(waiting, delivery, key=lambda other: other.message_no)
+            return
+        self._late[key] = [delivery]
+        runtime = self._runtime
+        runtime.alarms.at(runtime.monotonic.now() + RETRY_SECONDS, lambda: self._try_again(key))
+
+    def _try_again(self, key: Key) -> None:
+        for delivery in self._late.pop(key):
+            self.enter(delivery)
+
+    def enter(self, delivery: Delivery) -> None:
+        if delivery.key in self._late:
+            self.later(delivery)
+        else:
+            self._runtime.enter(delivery)
 
     def start(self) -> None:
         """Deliver what a previous process left in the outbox."""
@@ -119,13 +146,14 @@ class Mail:
         while rows := self._runtime.store.load_outbox(after, PAGE):
             for row in rows:
                 self.on_way.add(row.message_no)
-                self._runtime.enter(Delivery(self._runtime, messages.decode(row.blob), row.message_no, 0))
+                self.enter(Delivery(self._runtime, messages.decode(row.blob), row.message_no, 0))
             after = rows[-1].message_no
 
     def send(self, message: Message) -> None:
         runtime = self._runtime
         item = Delivery(runtime, message, 0, 0)
-        if not message.SLOW and not runtime.committer.full and runtime.ready(item):
+        late = item.key in self._late
+        if not message.SLOW and not late and not runtime.committer.full and runtime.ready(item):
             runtime.enter(item)
             return
         self._message_no += 1
@@ -142,4 +170,4 @@ class Mail:
             )
         )
         runtime.committer.follow(_Row(item), item.row_batch_no)
-        runtime.enter(item)
+        self.enter(item)

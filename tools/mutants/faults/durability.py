@@ -70,8 +70,15 @@ fault(
 fault(
     "a message whose receiver must be loaded gets no row",
     "runtime/mail.py",
-    "        if not message.SLOW and not runtime.committer.full and runtime.ready(item):",
-    "        if not message.SLOW and not runtime.committer.full:",
+    "        if not message.SLOW and not late and not runtime.committer.full and runtime.ready(item):",
+    "        if not message.SLOW and not late and not runtime.committer.full:",
+    "tests/runtime/test_mail.py",
+)
+fault(
+    "a message overtakes one whose receiver could not be read",
+    "runtime/mail.py",
+    "        late = item.key in self._late\n",
+    "        late = False\n",
     "tests/runtime/test_mail.py",
 )
 fault(
