@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LOOK_CLOSELY_EVERY = 20
 """Steps: reading the whole disk takes its time."""
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 5.0
 """What failed for want of a store is tried again every second or so."""
 
 
@@ -42,10 +42,8 @@ def check_now(simulation: Simulation, step: int) -> None:
             raise Broken(f"step {step}: tasks wait in {key} while pollers are parked")
     if step % LOOK_CLOSELY_EVERY == 0 and at_rest(runtime):
         _check_cache(simulation, runtime)
-        _check_wakes(simulation, runtime)
         _check_tasks(simulation, runtime)
-        if runtime.skipper is not None:
-            _check_owners(simulation, runtime)
+        _check_patiently(simulation, _late_wakes(simulation, runtime) | _wrong_owners(simulation, runtime))
 
 
 def at_rest(runtime: Runtime) -> bool:
@@ -111,11 +109,20 @@ def check_disk(simulation: Simulation) -> None:
 
 
 # ---- time
-def _check_wakes(simulation: Simulation, runtime: Runtime) -> None:
+def _check_patiently(simulation: Simulation, wrong: set[tuple[str, str]]) -> None:
+    """What was refused, and cannot be read just now, is made known again in a moment."""
+    seconds = simulation.seconds()
+    simulation.wrong = {what: simulation.wrong.get(what, seconds) for what in wrong}
+    for (run_id, what), since in simulation.wrong.items():
+        if seconds - since > PATIENCE_SECONDS:
+            raise Broken(f"run {run_id}: {what}, for {seconds - since} seconds")
+
+
+def _late_wakes(simulation: Simulation, runtime: Runtime) -> set[tuple[str, str]]:
     """Each run is woken at its earliest deadline: the disk says so, and so does the timer loop for those near."""
     wakes = runtime.wakes
     now = runtime.time.now()
-    overdue = set()
+    late = set()
     for key, run, wake_at in _runs(simulation):
         deadline = KINDS[key[1]].next_deadline(run)
         where = f"{KINDS[key[1]].name} {key[2]} {run.run_id}"
@@ -124,31 +131,22 @@ def _check_wakes(simulation: Simulation, runtime: Runtime) -> None:
         armed = wakes._armed.get(run.run_id)
         if not deadline:
             continue
-        if deadline <= now:
-            if armed is None:  # it has rung, and is being looked at
-                overdue.add((run.run_id, deadline))
-        elif deadline < wakes._read_to[0] and (armed is None or armed > deadline):
-            raise Broken(f"{where} is due at {deadline}, the timer loop knows of {armed}")
-    seconds = simulation.seconds()
-    simulation.overdue = {late: simulation.overdue.get(late, seconds) for late in overdue}
-    for late, since in simulation.overdue.items():
-        if seconds - since > PATIENCE_SECONDS:
-            raise Broken(f"{late} has been due for {seconds - since} seconds, and nobody knows")
+        if deadline < max(now, wakes._read_to[0]) and (armed is None or armed > deadline):
+            late.add((run.run_id, f"{where} is due at {deadline}, the timer loop knows of {armed}"))
+    return late
 
 
-def _check_owners(simulation: Simulation, runtime: Runtime) -> None:
+def _wrong_owners(simulation: Simulation, runtime: Runtime) -> set[tuple[str, str]]:
     """Time is kept from skipping by what is on the disk, and by nothing that is over."""
-    assert runtime.skipper is not None
-    owners = runtime.skipper.owners
-    if owners._reading:
-        return
-    busy = {}
-    for key, run, _ in _runs(simulation):
-        hard, soft = KINDS[key[1]].busy(run)
-        if hard or soft:
-            busy[run.run_id] = (key, hard, soft)
-    if owners._busy != busy:
-        raise Broken(f"time is held by {owners._busy}, and busy is {busy}")
+    if runtime.skipper is None or runtime.skipper.owners._reading:
+        return set()
+    known = {run_id: (hard, soft) for run_id, (_, hard, soft) in runtime.skipper.owners._busy.items()}
+    busy = {run.run_id: KINDS[key[1]].busy(run) for key, run, _ in _runs(simulation)}
+    return {
+        (run_id, f"time is held by {known.get(run_id, (0, 0))}, the disk says {busy.get(run_id, (0, 0))}")
+        for run_id in known.keys() | busy.keys()
+        if known.get(run_id, (0, 0)) != busy.get(run_id, (0, 0))
+    }
 
 
 # ---- tasks

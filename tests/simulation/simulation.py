@@ -104,8 +104,8 @@ class Simulation:
         self.runtime: Runtime | None = None
         self.connection: Connection | None = None
         self.broken: list[Any] = []
-        self.overdue: dict[tuple[str, int], float] = {}
-        """(run ID, deadline) of what should have happened, and since when that is known."""
+        self.wrong: dict[tuple[str, str], float] = {}
+        """(run ID, what is wrong), and since when: it may be set right in a moment."""
         self.clients: list[Any] = [Client(self, f"c{n}") for n in range(5)]
         """Not every seed has all sorts: what is rare beside everything else is common beside little."""
         self.clients += [make(self, name) for name, make in OTHERS.items() if self.chance.random() < 0.6]
