@@ -198,7 +198,7 @@ class Calls:
                 return await call()
             except RPCError as error:
                 # A workflow whose close was refused for a signal takes no more of them until the next task.
-                if not is_outage(error) and error.status is not RPCStatusCode.RESOURCE_EXHAUSTED:
+                if not (is_outage(error) or error.status is RPCStatusCode.RESOURCE_EXHAUSTED or _not_now(error)):
                     raise
             # Between the server's death and the kill that noticed it, every try fails at once.
             await asyncio.sleep(pause)
@@ -209,6 +209,14 @@ class Calls:
         while not (found := await holds()):
             await asyncio.sleep(every)
         return found
+
+
+def _not_now(error: RPCError) -> bool:
+    """Where tasks took too long three times in a row, as beside programs that leave little of a processor, updates and
+    queries are refused until one ends."""
+    return error.status is RPCStatusCode.FAILED_PRECONDITION and error.message.endswith(
+        "Workflow Task in failed state."
+    )
 
 
 def request_id(random: Random) -> str:
