@@ -388,6 +388,15 @@ def test_the_sticky_workers_late_poll_does_not_get_the_task_that_was_moved() -> 
         )
 
 
+def test_a_poll_that_takes_a_normal_queue_for_its_own_gets_the_task_like_any_other() -> None:
+    scene = started()
+
+    answer = scene.poll(queue="orders", sticky=True)
+
+    assert answer.first_event_id == 1
+    assert scene.kinds()[-1] == "WorkflowTaskStarted"
+
+
 def test_a_worker_that_keeps_no_cache_gives_the_workflow_back_to_the_normal_queue() -> None:
     scene = sticky()
 

@@ -322,3 +322,15 @@ async def test_a_task_whose_start_has_to_wait_has_a_row_meanwhile(world: World) 
     await world.settle()
     assert poll.reply.task_token
     assert not world.runtime.store.load_tasks(namespace_id, QUEUE, 1, BEGINNING, 10)
+
+
+async def test_a_poll_that_takes_a_normal_queue_for_its_own_loses_no_task(world: World) -> None:
+    await world.start_workflow()
+
+    poll = world.call(
+        ws.PollWorkflowTaskQueueRequest(namespace=NAMESPACE, task_queue=queue("orders", kind=2)), within=60
+    )
+    await world.settle()
+
+    assert poll.reply.workflow_execution.workflow_id == "order-1"
+    assert poll.reply.history.events[0].event_id == 1

@@ -163,13 +163,14 @@ def start_workflow_task(turn: Turn, scheduled_event_id: int, stamp: int, poller:
         or task.started_event_id
         or task.stamp != stamp
         or task.scheduled_event_id != scheduled_event_id
-        or (poller.sticky and run.sticky_queue != poller.queue)
+        or (poller.sticky and task.queue != poller.queue)
     ):
         raise Stale
     if task.speculative and not run.admitted:
         run.workflow_task = None  # there is nothing to tell
         raise Stale
-    if run.sticky_queue and not poller.sticky:
+    sticky = poller.sticky and task.sticky  # a poll may name a normal queue as if it were a worker's own
+    if run.sticky_queue and not sticky:
         clear_sticky(turn)
     if task.transient and task.scheduled_event_id != run.next_event_id:
         # Events came since the failure: the worker sees something new, so this is a first attempt again, and stored.
@@ -206,7 +207,7 @@ def start_workflow_task(turn: Turn, scheduled_event_id: int, stamp: int, poller:
     started.suggest_continue_as_new = bool(reasons)
     started.suggest_reasons = reasons
     started.force_closing = run.close_attempted
-    answer = answer_of(run, started, poller.sticky)
+    answer = answer_of(run, started, sticky)
     if run.admitted:
         from perdure.engine.update_messages import requests_for  # which imports what completes tasks
 

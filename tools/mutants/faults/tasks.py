@@ -64,7 +64,7 @@ fault(
 fault(
     "the sticky queue is kept when a worker of the normal queue takes the task",
     "engine/workflow_tasks.py",
-    "    if run.sticky_queue and not poller.sticky:\n        clear_sticky(turn)\n",
+    "    if run.sticky_queue and not sticky:\n        clear_sticky(turn)\n",
     "",
 )
 fault(
