@@ -21,7 +21,7 @@ from perdure.clock import Monotonic
 from perdure.engine.execution import WORKFLOW, Execution
 from perdure.engine.kinds import KINDS
 from perdure.engine.limits import Limits
-from perdure.engine.state import Changes, Run
+from perdure.engine.state import RUNNING, Changes, Run
 from perdure.engine.visibility import VisibilityRow
 from perdure.errors import Internal, PerdureError, Unavailable
 from perdure.log import Log
@@ -433,7 +433,7 @@ class Committer:
         moved = changes.started or (changes.visibility and not run.running)
         if moved and current is not None and current.run_id == run.run_id:
             current.run_no = run.run_no
-            current.status = run.status
+            current.status = RUNNING if run.running else run.status  # a paused one is as open as any
             batch.currents.append(
                 CurrentWrite(
                     execution.namespace_id,
@@ -441,7 +441,7 @@ class Committer:
                     execution.execution_id,
                     run.run_id,
                     run.run_no,
-                    run.status,
+                    current.status,
                     run.first_run_id,
                     run.create_request_id,
                     run.started_at,
