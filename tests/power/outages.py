@@ -98,16 +98,16 @@ class Trial:
 
     async def run(self) -> Tally:
         await self._prepare()
-        disk, landed = Disk(), 0
+        disk, acknowledged, landed = Disk(), 0, 0
         for _ in range(LIVES):
-            outages = await self._live(disk, landed)
+            outages = await self._live(disk, acknowledged, landed)
             if not outages:
                 break
             chosen = self._chance.randrange(len(outages))
             for index, outage in enumerate(outages):
                 there = self._check(outage, outage.disk.copy(), again=index == chosen)
                 if index == chosen:
-                    disk, landed = outage.disk, there
+                    disk, acknowledged, landed = outage.disk, outage.acknowledged, there
         return self.tally
 
     async def check(self, outages: Iterable[Outage]) -> Tally:
@@ -224,9 +224,10 @@ class Trial:
         self._worlds += 1
         return PowerVFS(self._folder / f"{self._worlds}", disk)
 
-    async def _live(self, disk: Disk, landed: int) -> list[Outage]:
-        """Open, write what has not landed, close; return some of the ways that this might have ended."""
-        life = _Life(landed, landed)
+    async def _live(self, disk: Disk, acknowledged: int, landed: int) -> list[Outage]:
+        """Open, write what has not landed, close; return some of the ways that this might have ended. What landed
+        unheard of is told of when the store is open, which syncs it, and not before."""
+        life = _Life(acknowledged, landed)
         asked = Sample(self._chance, OUTAGES_OF_A_LIFE)
 
         def watch(operation: str, name: str) -> None:
@@ -236,6 +237,7 @@ class Trial:
 
         disk.watch = watch
         store = await self._open(disk)
+        life.acknowledged = landed
         await self._write(store, life, len(self._told))
         assert life.failure is None, life.failure
         await store.close()
