@@ -149,7 +149,12 @@ class Insistent(Input):
     __slots__ = ()
 
     def give_up(self, error: PerdureError) -> None:
-        runtime = self.runtime
-        wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
         self.attempts = 0
-        runtime.alarms.at(runtime.monotonic.now() + wait, lambda: runtime.enter(self))
+        enter_later(self, error)
+
+
+def enter_later(item: Entry, error: PerdureError) -> None:
+    """Enter an input when what `error` tells of may be over."""
+    runtime = item.runtime
+    wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
+    runtime.alarms.at(runtime.monotonic.now() + wait, lambda: runtime.enter(item))

@@ -15,10 +15,10 @@ from perdure.engine.standalone.state import ActivityTurn
 from perdure.engine.state import Run
 from perdure.engine.tokens import TaskToken
 from perdure.engine.turn import OfferActivityTask, OfferWorkflowTask, Shared, Turn
-from perdure.errors import Internal, PerdureError
+from perdure.errors import PerdureError
 from perdure.matching import Poller as ParkedPoller
 from perdure.matching import Task
-from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Entry, Insistent
+from perdure.runtime.inputs import ATTEMPTS, RETRY_SECONDS, Entry, Insistent, enter_later
 from perdure.runtime.polls import ACTIVITY_QUEUE, WORKFLOW_QUEUE
 
 if TYPE_CHECKING:
@@ -121,9 +121,7 @@ class StartTask(Entry):
         if not self.over:
             self.over = True
             self.runtime.dispatch.fail(self.poller, error)
-        runtime = self.runtime
-        wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
-        runtime.alarms.at(runtime.monotonic.now() + wait, lambda: runtime.enter(_OfferAgain(self)))
+        enter_later(_OfferAgain(self), error)
 
 
 class _OfferAgain(Insistent):

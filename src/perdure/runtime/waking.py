@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from perdure.call import PENDING, Pending
 from perdure.engine.kinds import KINDS
 from perdure.engine.turn import Shared
-from perdure.errors import Internal, PerdureError
-from perdure.runtime.inputs import DEFECT_SECONDS, RETRY_SECONDS, Entry
+from perdure.errors import PerdureError
+from perdure.runtime.inputs import Entry, enter_later
 
 if TYPE_CHECKING:
     from perdure.runtime.executions import Key
@@ -50,9 +50,7 @@ class Wake(Entry):
         """Nobody waits for it."""
 
     def give_up(self, error: PerdureError) -> None:
-        runtime = self.runtime
-        wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
-        runtime.alarms.at(runtime.monotonic.now() + wait, lambda: runtime.enter(Wake(runtime, self.key, self.run_id)))
+        enter_later(Wake(self.runtime, self.key, self.run_id), error)
 
 
 class _WakeOnce(Wake):
