@@ -15,7 +15,7 @@ class Limited(Line):
     def __init__(self, rate: float, capacity: int = 1_000) -> None:
         super().__init__(capacity)
         self.settings = QueueSettings(key_rate=rate)
-        self.matching.configure(ORDERS, self.settings, 0.0)
+        self.matching.rate_limits.configure(ORDERS, self.settings, 0.0)
 
     def work(self, now: float, most: int = 1_000) -> list[Task]:
         """What passes at this moment."""
@@ -33,7 +33,7 @@ class Limited(Line):
                     assert task is None
                     task, _ = match
             if task is None:
-                for key in self.matching.ready(now):
+                for key in self.matching.rate_limits.ready(now):
                     for match in self.matching.admit(key, now):
                         task, _ = match
             if task is None:
@@ -82,7 +82,7 @@ def test_the_runtime_is_told_when_the_next_key_goes_on() -> None:
     line.work(0.0)
 
     assert line.matching.throttled == {ORDERS: 2.0}
-    assert line.matching.limit(ORDERS, 1.0)[2]
+    assert line.matching.rate_limits.limit(ORDERS, 1.0)[2]
     assert not line.work(1.9)
     assert len(line.work(2.0)) == 1
 
@@ -112,7 +112,7 @@ def test_when_limits_are_lifted_all_that_was_held_back_goes_in_order() -> None:
     line.add("", 5)
     assert keys(line.work(0.0)) == ""
 
-    line.matching.configure(ORDERS, QueueSettings(), 1.0)
+    line.matching.rate_limits.configure(ORDERS, QueueSettings(), 1.0)
 
     assert [task.task_no for task in line.work(1.0) if task.fairness_key] == list(range(1, 201))
 
@@ -135,7 +135,7 @@ def test_a_stale_task_is_given_back_to_its_key() -> None:
 
 def test_rates_of_keys_do_not_hold_where_time_skips() -> None:
     matching = Matching(paced=False)
-    matching.configure(ORDERS, QueueSettings(key_rate=0.0), 0.0)
+    matching.rate_limits.configure(ORDERS, QueueSettings(key_rate=0.0), 0.0)
     poller = Poller(ORDERS, "worker", None)
     matching.poll(poller, 0.0)
     while load := matching.begin_load(ORDERS):

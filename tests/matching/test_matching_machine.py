@@ -77,7 +77,7 @@ class MatchingMachine(RuleBasedStateMachine):
 
     def heed_limits(self) -> None:
         """What the runtime does after each call."""
-        while ready := self.matching.ready(self.now):
+        while ready := self.matching.rate_limits.ready(self.now):
             for queue in ready:
                 for task, poller in self.matching.admit(queue, self.now):
                     assert poller is self.line(queue)[0]
@@ -296,7 +296,7 @@ class MatchingMachine(RuleBasedStateMachine):
 
     def configure(self, queue: QueueKey) -> None:
         settings = QueueSettings(self.rates.get(queue), self.key_rates.get(queue))
-        self.matching.configure(queue, settings, self.now)
+        self.matching.rate_limits.configure(queue, settings, self.now)
 
     @rule(seconds=st.sampled_from([0.25, 1.0, 10.0]))
     def time_passes(self, seconds: float) -> None:
@@ -374,7 +374,7 @@ class MatchingMachine(RuleBasedStateMachine):
             self.end_read(0)
             while self.begin_read(queue):
                 self.end_read(-1)
-        self.matching.configure(QUEUES[1], QueueSettings(), self.now)
+        self.matching.rate_limits.configure(QUEUES[1], QueueSettings(), self.now)
         self.limits, self.of_keys = {}, set()
         self.heed_limits()
         while self.reads:

@@ -44,7 +44,7 @@ def offer(matching: Matching, *tasks: Task, now: float) -> list[int]:
 
 
 def admit(matching: Matching, now: float) -> list[int]:
-    return [found.task_no for key in matching.ready(now) for found, _ in matching.admit(key, now)]
+    return [found.task_no for key in matching.rate_limits.ready(now) for found, _ in matching.admit(key, now)]
 
 
 @given(
@@ -99,7 +99,7 @@ def test_the_rate_of_the_latest_poll_holds_for_the_whole_queue() -> None:
     park(matching, 2, 0.0, rate=2.0)
 
     assert offer(matching, *map(task, range(1, 6)), now=0.0) == [1, 2]
-    assert matching.limit(CHARGES, 0.0) == (2.0, BY_WORKER, True)
+    assert matching.rate_limits.limit(CHARGES, 0.0) == (2.0, BY_WORKER, True)
     assert matching.throttled == {CHARGES: 0.5}
 
 
@@ -149,21 +149,21 @@ def test_a_stale_task_does_not_count() -> None:
 
 def test_settings_go_before_what_workers_say_and_can_be_taken_back() -> None:
     matching = Matching()
-    matching.configure(CHARGES, QueueSettings(rate=0.0), 0.0)
+    matching.rate_limits.configure(CHARGES, QueueSettings(rate=0.0), 0.0)
     park(matching, 3, 0.0, rate=50.0)
 
     assert offer(matching, task(1), now=0.0) == []
-    assert matching.limit(CHARGES, 0.0) == (0.0, BY_API, True)
+    assert matching.rate_limits.limit(CHARGES, 0.0) == (0.0, BY_API, True)
     assert matching.throttled == {CHARGES: inf}
 
-    matching.configure(CHARGES, QueueSettings(), 3.0)
-    assert matching.limit(CHARGES, 3.0) == (50.0, BY_WORKER, False)
+    matching.rate_limits.configure(CHARGES, QueueSettings(), 3.0)
+    assert matching.rate_limits.limit(CHARGES, 3.0) == (50.0, BY_WORKER, False)
     assert admit(matching, 3.0) == [1]
 
 
 def test_queries_are_not_held_back() -> None:
     matching = Matching()
-    matching.configure(CHARGES, QueueSettings(rate=0.0), 0.0)
+    matching.rate_limits.configure(CHARGES, QueueSettings(rate=0.0), 0.0)
     park(matching, 1, 0.0)
 
     assert matching.reserve(Task(CHARGES, 0, "order", "run", 0, query="status?"), 0.0) is not None
@@ -174,22 +174,22 @@ def test_where_rates_do_not_hold_they_are_only_shown() -> None:
     park(matching, 3, 0.0, rate=1.0)
 
     assert offer(matching, task(1), task(2), now=0.0) == [1, 2]
-    assert matching.limit(CHARGES, 0.0) == (1.0, BY_WORKER, False)
+    assert matching.rate_limits.limit(CHARGES, 0.0) == (1.0, BY_WORKER, False)
 
 
 def test_a_queue_nobody_knows_has_the_rate_of_its_settings() -> None:
     matching = Matching()
-    assert matching.limit(CHARGES, 0.0) == (100_000.0, BY_SYSTEM, False)
+    assert matching.rate_limits.limit(CHARGES, 0.0) == (100_000.0, BY_SYSTEM, False)
 
-    matching.configure(CHARGES, QueueSettings(rate=7.0), 0.0)
+    matching.rate_limits.configure(CHARGES, QueueSettings(rate=7.0), 0.0)
 
-    assert matching.limit(CHARGES, 0.0) == (7.0, BY_API, False)
+    assert matching.rate_limits.limit(CHARGES, 0.0) == (7.0, BY_API, False)
 
 
 @pytest.mark.parametrize("rate", [0.5, 3.0])
 def test_a_queue_is_not_forgotten_while_a_new_one_would_start_a_new_burst(rate: float) -> None:
     matching = Matching()
-    matching.configure(CHARGES, QueueSettings(rate=0.001), 0.0)
+    matching.rate_limits.configure(CHARGES, QueueSettings(rate=0.001), 0.0)
     park(matching, 1, 0.0, rate=rate)
     offer(matching, task(1), now=0.0)
 

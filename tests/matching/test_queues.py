@@ -230,7 +230,7 @@ def test_an_urgent_task_pushes_the_last_one_out_of_memory() -> None:
     assert matching.offer(task(3, priority=1), 0.0)
 
     assert [waiting.task_no for waiting in matching._queues[ORDERS].backlog] == [3, 1]
-    stats = matching.stats(ORDERS, 0.0)
+    stats = matching.survey.stats(ORDERS, 0.0)
     assert (stats.backlog_count, stats.overflow) == (2, True)
 
 
@@ -340,8 +340,8 @@ def test_pollers_are_listed_by_identity_for_five_minutes() -> None:
     matching.cancel(first, 50.0)
     matching.cancel(second, 260.0)
 
-    assert [info.identity for info in matching.pollers(ORDERS, 350.0)] == ["a", "b"]
-    assert [(info.identity, info.last_access) for info in matching.pollers(ORDERS, 351.0)] == [("b", 260.0)]
+    assert [info.identity for info in matching.survey.pollers(ORDERS, 350.0)] == ["a", "b"]
+    assert [(info.identity, info.last_access) for info in matching.survey.pollers(ORDERS, 351.0)] == [("b", 260.0)]
 
 
 def test_an_idle_queue_is_forgotten_and_a_used_one_is_not() -> None:
@@ -353,7 +353,7 @@ def test_an_idle_queue_is_forgotten_and_a_used_one_is_not() -> None:
     matching.expire(301.0)
 
     assert list(matching._queues) == [ORDERS]
-    assert [info.identity for info in matching.pollers(ORDERS, 301.0)] == ["worker"]
+    assert [info.identity for info in matching.survey.pollers(ORDERS, 301.0)] == ["worker"]
 
 
 def test_rates_are_of_the_last_thirty_seconds() -> None:
@@ -365,12 +365,12 @@ def test_rates_are_of_the_last_thirty_seconds() -> None:
         matching.poll(served, 130.0)
         matching.confirm(served, 130.0)
 
-    stats = matching.stats(ORDERS, 130.0)
+    stats = matching.survey.stats(ORDERS, 130.0)
     assert stats.backlog_count == 30
     assert stats.oldest_created == 31
     assert 1.9 <= stats.add_rate <= 2.1
-    assert matching.stats_by_priority(ORDERS, 130.0)[3].backlog_count == 30
-    assert matching.stats(ORDERS, 165.0).add_rate == 0.0
+    assert matching.survey.stats_by_priority(ORDERS, 130.0)[3].backlog_count == 30
+    assert matching.survey.stats(ORDERS, 165.0).add_rate == 0.0
 
 
 def test_a_refused_batch_gives_back_the_tasks_it_would_have_deleted() -> None:

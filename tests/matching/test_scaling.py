@@ -69,7 +69,7 @@ def test_more_that_comes_than_goes_asks_for_one_more() -> None:
 
 def test_a_queue_held_back_by_its_rate_asks_for_none() -> None:
     matching, poller = with_backlog(task(1), task(2))
-    matching.configure(CHARGES, QueueSettings(rate=0.0), 0.0)
+    matching.rate_limits.configure(CHARGES, QueueSettings(rate=0.0), 0.0)
 
     assert matching.advise(poller, True, 0.0, SECOND) == 0
 

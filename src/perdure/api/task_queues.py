@@ -103,9 +103,9 @@ class TaskQueueHandlers:
 
     async def _fill(self, reply: DescribeTaskQueueResponse, key: QueueKey, request: DescribeTaskQueueRequest) -> None:
         matching, now = self._runtime.matching, self._runtime.monotonic.now()
-        for seen in matching.pollers(key, now):
+        for seen in matching.survey.pollers(key, now):
             self._fill_poller(reply.pollers.add(), seen, now)
-        rate, source, holds = matching.limit(key, now)
+        rate, source, holds = matching.rate_limits.limit(key, now)
         reply.effective_rate_limit.requests_per_second = rate
         reply.effective_rate_limit.rate_limit_source = source  # type: ignore[assignment] # an int of that enum
         if request.include_task_queue_status or request.report_stats:
@@ -114,7 +114,7 @@ class TaskQueueHandlers:
                 status = reply.task_queue_status
                 status.backlog_count_hint = overall.backlog_count
                 status.rate_per_second = rate
-                status.ack_level, status.read_level = matching.levels(key)
+                status.ack_level, status.read_level = matching.survey.levels(key)
                 status.task_id_block.start_id = status.ack_level + 1
                 status.task_id_block.end_id = max(status.read_level, status.ack_level + 1)
             if request.report_stats:
@@ -146,7 +146,7 @@ class TaskQueueHandlers:
             key = (namespace.id, name, int(kind))
             info = version.types_info[int(kind)]
             if request.report_pollers:
-                for seen in self._runtime.matching.pollers(key, now):
+                for seen in self._runtime.matching.survey.pollers(key, now):
                     self._fill_poller(info.pollers.add(), seen, now)
             if request.report_stats:
                 overall, _ = await self._stats(key)
@@ -155,8 +155,8 @@ class TaskQueueHandlers:
     async def _stats(self, key: QueueKey) -> tuple[QueueStats, dict[int, QueueStats]]:
         """Of the whole queue, and by priority. What the queue does not keep in memory is counted in the store."""
         matching, now = self._runtime.matching, self._runtime.monotonic.now()
-        overall = matching.stats(key, now)
-        by_priority = matching.stats_by_priority(key, now)
+        overall = matching.survey.stats(key, now)
+        by_priority = matching.survey.stats_by_priority(key, now)
         if not overall.overflow:
             return overall, by_priority
         counts = await self._runtime.store.task_counts(*key)

@@ -44,7 +44,6 @@ Pollers are served first come first served. Times are seconds of Monotonic.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from copy import copy
 from dataclasses import dataclass
@@ -53,10 +52,12 @@ from typing import Final
 
 from perdure.matching.backlog import BEGINNING, Backlog
 from perdure.matching.fairness import Passes
-from perdure.matching.key_limits import KeyLimits, Place
-from perdure.matching.pace import BY_SYSTEM, SYSTEM_RATE, UNSET, Pace, QueueSettings, rate_of
-from perdure.matching.rates import Flow
-from perdure.matching.scaling import GROWTH, IDLE_SECONDS, LOOK_SECONDS, OLD_MICROSECONDS, Advice
+from perdure.matching.key_limits import Place
+from perdure.matching.pace import SYSTEM_RATE
+from perdure.matching.queue import HISTORY_SECONDS, Queue
+from perdure.matching.rate_limits import RateLimits
+from perdure.matching.scaling import IDLE_SECONDS, OLD_MICROSECONDS, Advice
+from perdure.matching.survey import Survey
 from perdure.matching.tasks import (
     ANSWERED,
     CANCELLED,
@@ -66,57 +67,13 @@ from perdure.matching.tasks import (
     Match,
     Poller,
     PollerHistory,
-    PollerInfo,
     QueueKey,
-    QueueStats,
     Task,
     TaskOrder,
 )
 
-__all__ = ["Load", "Match", "Matching", "Poller", "PollerInfo", "QueueKey", "QueueStats", "Task", "Unloaded"]
-
 CAPACITY: Final = 1_000
-HISTORY_SECONDS: Final = 300.0
 HISTORY_LIMIT: Final = 1_000
-
-
-class Queue:
-    """One queue's line of parked pollers and backlog of tasks."""
-
-    __slots__ = (
-        "advice",
-        "backlog",
-        "flows",
-        "history",
-        "key",
-        "key_limits",
-        "last_used",
-        "line",
-        "pace",
-        "settings",
-        "volatile",
-        "worker_rate",
-    )
-
-    def __init__(self, key: QueueKey, backlog: Backlog, now: float) -> None:
-        self.key = key
-        self.backlog = backlog
-        self.line: OrderedDict[Poller, None] = OrderedDict()
-        self.volatile: OrderedDict[Task, None] = OrderedDict()
-        self.history: dict[str, PollerHistory] = {}
-        self.flows: dict[int, Flow] = {}
-        self.last_used = now
-        self.settings = UNSET
-        self.worker_rate: float | None = None  # of the latest poll that brought one
-        self.pace: Pace | None = None
-        self.advice: Advice | None = None
-        self.key_limits: KeyLimits | None = None
-
-    def flow(self, priority: int, now: float) -> Flow:
-        flow = self.flows.get(priority)
-        if flow is None:
-            flow = self.flows[priority] = Flow(now)
-        return flow
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +107,11 @@ class Matching:
         """`capacity`: the tasks a queue keeps in memory; those whose rows are not durable yet come on top. `paced`:
         whether rate limits hold."""
         self._capacity = capacity
-        self._paced = paced
-        self._settings: dict[QueueKey, QueueSettings] = {}
-        self.throttled: dict[QueueKey, float] = {}
-        """Queues where tasks wait for their rate limit, and until when."""
         self._queues: dict[QueueKey, Queue] = {}
+        self.survey = Survey(self._queues)
+        self.rate_limits = RateLimits(self._queues, paced)
+        self.throttled = self.rate_limits.throttled
+        """Queues where tasks wait for their rate limit, and until when."""
         self._unstored: dict[int, Task] = {}
         self._departed: dict[int, Task | None] = {}  # None: withdrawn unseen
         self._loads = 0
@@ -180,7 +137,7 @@ class Matching:
             history.rate = poller.rate
             if poller.rate != queue.worker_rate:
                 queue.worker_rate = poller.rate
-                self._set_pace(queue, now)
+                self.rate_limits.renew(queue, now)
         return self._serve(queue, poller, False, now)
 
     def confirm(self, poller: Poller, now: float) -> None:
@@ -202,7 +159,7 @@ class Matching:
         """
         task = poller.task
         if task is not None and task.paced:
-            self._not_paced(task, now)
+            self.rate_limits.give_back(task, now)
         poller.task = None
         if poller.state == CANCELLED:
             return None
@@ -375,21 +332,6 @@ class Matching:
 
     # ---- rates
 
-    def configure(self, queue: QueueKey, settings: QueueSettings, now: float) -> None:
-        """Set what limits a queue, for as long as this object lives."""
-        if settings == UNSET:
-            self._settings.pop(queue, None)
-        else:
-            self._settings[queue] = settings
-        found = self._queues.get(queue)
-        if found is not None:
-            found.settings = settings
-            self._set_pace(found, now)
-
-    def ready(self, now: float) -> list[QueueKey]:
-        """Throttled queues that may go on: `admit` each."""
-        return [key for key, ready_at in self.throttled.items() if ready_at <= now]
-
     def admit(self, queue: QueueKey, now: float) -> list[Match]:
         """A queue's rate limit goes on: tasks for pollers that were parked. Then `begin_load`."""
         self.throttled.pop(queue, None)
@@ -398,16 +340,6 @@ class Matching:
         if found is not None:
             self._match(found, matches, now)
         return matches
-
-    def limit(self, queue: QueueKey, now: float) -> tuple[float, int, bool]:
-        """Tasks a second, where that comes from (RateLimitSource), and whether it holds tasks back now."""
-        found = self._queues.get(queue)
-        if found is None:
-            return *rate_of(self._settings.get(queue, UNSET), None), False
-        pace = found.pace
-        waits = len(found.backlog) > 0
-        holds = waits and (self.throttled.get(queue, now) > now or (pace is not None and pace.ready_at(now) > now))
-        return *rate_of(found.settings, found.worker_rate), holds
 
     def _match(self, queue: Queue, matches: list[Match], now: float) -> None:
         while queue.line and (task := self._next(queue, now)) is not None:
@@ -464,28 +396,10 @@ class Matching:
             return True
         return any(now - history.last_access <= within for history in found.history.values())
 
-    def pollers(self, queue: QueueKey, now: float) -> list[PollerInfo]:
-        """Who polled in the last five minutes, by identity."""
-        found = self._queues.get(queue)
-        if found is None:
-            return []
-        parked = {poller.identity for poller in found.line}
-        return [
-            PollerInfo(identity, history.last_access, history.rate)
-            for identity, history in sorted(found.history.items())
-            if identity in parked or now - history.last_access <= HISTORY_SECONDS
-        ]
-
     def backlog_count(self, queue: QueueKey) -> int:
         """Tasks waiting in memory: the hint in poll answers."""
         found = self._queues.get(queue)
         return len(found.backlog) + len(found.volatile) if found is not None else 0
-
-    def levels(self, queue: QueueKey) -> tuple[int, int]:
-        """Numbers of tasks in memory: just before the lowest, and the highest."""
-        found = self._queues.get(queue)
-        numbers = [] if found is None else [task.task_no for task in found.backlog]
-        return min(numbers, default=1) - 1, max(numbers, default=0)
 
     def advise(self, poller: Poller, from_backlog: bool, now: float, time: int) -> int:
         """How many pollers more (1) or fewer (-1) the worker of `poller`, about to be answered, should have; 0: no
@@ -493,60 +407,19 @@ class Matching:
         queue = self._queues.get(poller.queue)
         if queue is None:
             return 0
+        advice = queue.advice
+        if advice is None:
+            advice = queue.advice = Advice(now)
         if not from_backlog and now - poller.since >= IDLE_SECONDS:
             more = -1
         elif queue.pace is not None and queue.pace.ready_at(now) > now:
             return 0
         else:
             oldest = queue.backlog.oldest_created() if queue.backlog.waiting else None
-            if not (oldest is not None and time - oldest > OLD_MICROSECONDS) and not self._grows(queue, now):
+            if not (oldest is not None and time - oldest > OLD_MICROSECONDS) and not advice.grows(queue.flows, now):
                 return 0
             more = 1
-        if queue.advice is None:
-            queue.advice = Advice(now)
-        return more if queue.advice.may(len(queue.history), now) else 0
-
-    def _grows(self, queue: Queue, now: float) -> bool:
-        advice = queue.advice
-        if advice is None:
-            advice = queue.advice = Advice(now)
-        if now - advice.looked >= LOOK_SECONDS:
-            advice.looked = now
-            added = sum(flow.added.rate(now) for flow in queue.flows.values())
-            dispatched = sum(flow.dispatched.rate(now) for flow in queue.flows.values())
-            advice.growing = dispatched > 0.0 and added / dispatched > GROWTH
-        return advice.growing
-
-    def stats(self, queue: QueueKey, now: float) -> QueueStats:
-        found = self._queues.get(queue)
-        if found is None:
-            return QueueStats(0, True, None, 0.0, 0.0)
-        return QueueStats(
-            backlog_count=len(found.backlog),
-            overflow=found.backlog.known_until is not None,
-            oldest_created=found.backlog.oldest_created(),
-            add_rate=sum(flow.added.rate(now) for flow in found.flows.values()),
-            dispatch_rate=sum(flow.dispatched.rate(now) for flow in found.flows.values()),
-        )
-
-    def stats_by_priority(self, queue: QueueKey, now: float) -> dict[int, QueueStats]:
-        """One entry for each priority seen lately."""
-        found = self._queues.get(queue)
-        if found is None:
-            return {}
-        created: dict[int, list[int]] = {priority: [] for priority in found.flows}
-        for task in found.backlog:
-            created.setdefault(task.priority, []).append(task.created)
-        return {
-            priority: QueueStats(
-                backlog_count=len(times),
-                overflow=found.backlog.known_until is not None,
-                oldest_created=min(times, default=None),
-                add_rate=found.flow(priority, now).added.rate(now),
-                dispatch_rate=found.flow(priority, now).dispatched.rate(now),
-            )
-            for priority, times in sorted(created.items())
-        }
+        return more if advice.may(len(queue.history), now) else 0
 
     # ---- ends
 
@@ -588,9 +461,9 @@ class Matching:
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = Queue(key, Backlog(self._capacity, self._unstored, self._departed), now)
-            if key in self._settings:
-                queue.settings = self._settings[key]
-                self._set_pace(queue, now)
+            settings = self.rate_limits.settings.get(key)
+            if settings is not None:
+                self.rate_limits.set(queue, settings, now)
         return queue
 
     def _serve(self, queue: Queue, poller: Poller, front: bool, now: float) -> Task | None:
@@ -609,13 +482,13 @@ class Matching:
         if queue.volatile:
             return queue.volatile.popitem(last=False)[0]
         pace = queue.pace
-        if pace is not None and queue.backlog.waiting and not self._may_pass(queue, pace, now):
+        if pace is not None and queue.backlog.waiting and not self.rate_limits.may_pass(queue, pace, now):
             return None
         limits = queue.key_limits
         if limits is None:
             task = queue.backlog.pop()
         else:
-            task = self._next_of_keys(queue, limits, now)
+            task = self.rate_limits.next_of_keys(queue, limits, now)
         if task is not None:
             self._departed[task.task_no] = task
             if pace is not None:
@@ -623,84 +496,15 @@ class Matching:
                 task.paced = True
         return task
 
-    def _next_of_keys(self, queue: Queue, limits: KeyLimits, now: float) -> Task | None:
-        held = queue.backlog.held
-        task = queue.backlog.pop_limited(limits, now)
-        if task is not None:
-            task.paced = True
-        elif held is not None and held.count:
-            self.throttled[queue.key] = held.soonest()
-        return task
-
-    def _may_pass(self, queue: Queue, pace: Pace, now: float) -> bool:
-        """Whether the rate limit lets a task through now; if not, the queue is throttled."""
-        ready_at = pace.ready_at(now)
-        if ready_at <= now:
-            return True
-        self.throttled[queue.key] = ready_at
-        return False
-
-    def _not_paced(self, task: Task, now: float) -> None:
-        task.paced = False
-        queue = self._queues.get(task.queue)
-        if queue is None:
-            return
-        if queue.pace is not None:
-            queue.pace.give_back()
-        if queue.key_limits is not None:
-            queue.key_limits.give_back(task)
-            if queue.backlog.held is not None:
-                queue.backlog.held.hurry(now)
-        if queue.key in self.throttled:
-            self.throttled[queue.key] = -inf
-
-    def _set_pace(self, queue: Queue, now: float) -> None:
-        """After a change of what limits the queue."""
-        rate, source = rate_of(queue.settings, queue.worker_rate)
-        if not self._paced or source == BY_SYSTEM or rate >= SYSTEM_RATE:
-            queue.pace = None
-        elif queue.pace is None:
-            queue.pace = Pace(rate, now)
-        else:
-            queue.pace.change(rate, now)
-        key_rate = queue.settings.key_rate if self._paced else None
-        if key_rate is None:
-            queue.key_limits = None
-            queue.backlog.end_limits()
-        elif queue.key_limits is None:
-            queue.key_limits = KeyLimits(key_rate)
-            queue.backlog.begin_limits()
-        else:
-            queue.key_limits.rate = key_rate
-            if queue.backlog.held is not None:
-                queue.backlog.held.hurry(now)
-        if queue.line and (queue.backlog.overflow or len(queue.backlog)):
-            self.throttled[queue.key] = -inf
-
     def _reserve(self, queue: Queue, task: Task, now: float) -> Poller | None:
         # With a poller parked nothing waits in memory, but rows being read may be as urgent as the task.
         backlog = queue.backlog
         if backlog.overflow and backlog.after[0] <= task.priority and task.query is None:
             return None
         limited = queue.pace is not None or queue.key_limits is not None
-        if limited and task.query is None and not self._may_start(queue, task, now):
+        if limited and task.query is None and not self.rate_limits.may_start(queue, task, now):
             return None
         return self._take_poller(queue, task, now)
-
-    def _may_start(self, queue: Queue, task: Task, now: float) -> bool:
-        """Whether the limits of a queue that has some let a task go to a poller at once."""
-        pace, limits = queue.pace, queue.key_limits
-        if pace is not None and not self._may_pass(queue, pace, now):
-            return False
-        if queue.backlog.waiting or (limits is not None and limits.ready_at(task, now) > now):
-            self.throttled[queue.key] = -inf  # what waits is looked at in its order, and this task with it
-            return False
-        if pace is not None:
-            pace.take(now)
-        if limits is not None:
-            limits.take(task, now)
-        task.paced = True
-        return True
 
     def _take_poller(self, queue: Queue, task: Task, now: float) -> Poller:
         poller, _ = queue.line.popitem(last=False)

@@ -5,9 +5,11 @@ Source: the reference server's poller scaling decision.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from perdure.matching.pace import Pace
+from perdure.matching.rates import Flow
 
 IDLE_SECONDS: Final = 1.0
 """A poll that waited so long for a new task was one too many."""
@@ -24,12 +26,12 @@ LOOK_SECONDS: Final = 1.0
 class Advice:
     """What a queue has advised lately."""
 
-    __slots__ = ("_pace", "growing", "looked")
+    __slots__ = ("_growing", "_looked", "_pace")
 
     def __init__(self, now: float) -> None:
         self._pace = Pace(DECISIONS_A_SECOND, now)
-        self.growing = False
-        self.looked = now - LOOK_SECONDS
+        self._growing = False
+        self._looked = now - LOOK_SECONDS
 
     def may(self, pollers: int, now: float) -> bool:
         """Whether one more decision may go out; it is counted if so."""
@@ -41,3 +43,12 @@ class Advice:
             return False
         pace.take(now)
         return True
+
+    def grows(self, flows: Mapping[int, Flow], now: float) -> bool:
+        """Whether clearly more tasks come to the queue than leave it, as it was when last looked at."""
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            added = sum(flow.added.rate(now) for flow in flows.values())
+            dispatched = sum(flow.dispatched.rate(now) for flow in flows.values())
+            self._growing = dispatched > 0.0 and added / dispatched > GROWTH
+        return self._growing

@@ -279,7 +279,7 @@ class Dispatch:
         """Go on with queues whose rate limit lets tasks through again, now or when that is."""
         matching = self._matching
         now = self._runtime.monotonic.now()
-        for key in matching.ready(now):
+        for key in matching.rate_limits.ready(now):
             for task, poller in matching.admit(key, now):
                 self._take(task, poller)
             self._load(key)

@@ -64,7 +64,7 @@ class QueueSettingsRegistry:
         for key in [key for key in self._newest if key[0] == namespace_id]:
             del self._newest[key]
             self._stored.pop(key, None)
-            self._runtime.matching.configure(key, UNSET, self._runtime.monotonic.now())
+            self._runtime.matching.rate_limits.configure(key, UNSET, self._runtime.monotonic.now())
 
     def _landed(self, key: QueueKey, blob: bytes) -> None:
         self._stored[key] = blob
@@ -75,4 +75,4 @@ class QueueSettingsRegistry:
         if config.fairness_keys_rate_limit_default.HasField("rate_limit"):
             key_rate = float(config.fairness_keys_rate_limit_default.rate_limit.requests_per_second)
         settings = QueueSettings(rate, key_rate, dict(config.fairness_weight_overrides))
-        self._runtime.matching.configure(key, settings, self._runtime.monotonic.now())
+        self._runtime.matching.rate_limits.configure(key, settings, self._runtime.monotonic.now())
