@@ -19,7 +19,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.api.call import Call, Reply
-from perdure.engine.times import timestamp_us
+from perdure.engine.times import make_legal, timestamp_us
 from perdure.enums import TaskQueueType, WorkerStatus
 from perdure.errors import InvalidArgument, NotFound
 from perdure.matching.workers import Accepts
@@ -39,6 +39,7 @@ _STATUSES: Final = {
     int(WorkerStatus.WORKER_STATUS_SHUTTING_DOWN): "ShuttingDown",
     _SHUTDOWN: "Shutdown",
 }
+_POLLERS: Final = ("workflow_poller_info", "workflow_sticky_poller_info", "activity_poller_info", "nexus_poller_info")
 SYSTEM_QUEUE: Final = "temporal-sys-per-ns-tq"
 """Its workers serve the server itself; they are listed only when asked for."""
 
@@ -106,6 +107,10 @@ class WorkerHandlers:
         if heartbeat.status == _SHUTDOWN:
             workers.forget(namespace.id, key)
             return
+        make_legal(heartbeat, "start_time", "heartbeat_time", "elapsed_since_last_heartbeat")
+        for name in _POLLERS:
+            if heartbeat.HasField(name):
+                make_legal(getattr(heartbeat, name), "last_successful_poll_time")
         now = self._runtime.monotonic.now()
         workers.record(namespace.id, key, heartbeat.SerializeToString(), now, _known(heartbeat))
 

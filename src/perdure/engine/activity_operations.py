@@ -14,7 +14,7 @@ from perdure.engine.activities import arm
 from perdure.engine.items import Activity
 from perdure.engine.pause_info import note_pauses
 from perdure.engine.state import ACTIVITY
-from perdure.engine.times import set_timestamp
+from perdure.engine.times import later, set_timestamp
 from perdure.engine.turn import OfferActivityTask, Turn
 from perdure.errors import FailedPrecondition, NotFound
 
@@ -129,7 +129,7 @@ def forget_heartbeat(activity: Activity) -> None:
 
 def schedule(turn: Turn, activity: Activity, jitter: int) -> None:
     """Give the attempt that waits out at a moment within `jitter` from now. `activity` may be filled in place."""
-    activity.attempt_scheduled_at = turn.now + (int(jitter * turn.entropy.jitter()) if jitter else 0)
+    activity.attempt_scheduled_at = later(turn.now, int(jitter * turn.entropy.jitter()) if jitter else 0)
     offer(turn, activity)
 
 

@@ -10,6 +10,7 @@ from perdure.engine.activities import arm
 from perdure.engine.items import Activity
 from perdure.engine.limits import Limits
 from perdure.engine.state import ACTIVITY
+from perdure.engine.times import later
 from perdure.engine.turn import OfferActivityTask, Turn
 
 
@@ -21,7 +22,7 @@ def retry(turn: Turn, activity: Activity, failure: Failure | None, *, completed_
     state, delay = evaluate(activity, failure, turn.now)
     if state != failures.IN_PROGRESS:
         return state
-    activity = following(activity, failure, turn.now + delay, turn.next_stamp(), turn.limits, completed_at)
+    activity = following(activity, failure, later(turn.now, delay), turn.next_stamp(), turn.limits, completed_at)
     turn.run.activities[activity.scheduled_event_id] = activity
     turn.dirty(ACTIVITY, activity.scheduled_event_id)
     arm(turn.run, activity)

@@ -16,7 +16,7 @@ from temporalio.api.workflow.v1 import WorkflowExecutionPauseInfo
 
 from perdure.engine.items import Activity, Child, External, Parent, Timer, Update, WorkflowTask
 from perdure.engine.state import ACTIVITY, BACKOFF, CANCEL, CHILD, RUN, SIGNAL, TIMER, UPDATE, WORKFLOW_TASK, Run
-from perdure.engine.times import SECOND, duration_of, duration_us, timestamp_us
+from perdure.engine.times import SECOND, duration_of, duration_us, later, timestamp_us
 from perdure.enums import EventType, WorkflowExecutionStatus
 
 INSTANT = SECOND // 2
@@ -69,14 +69,14 @@ def _started(run: Run, event: HistoryEvent) -> None:
     run.has_retry_policy = a.HasField("retry_policy")
     backoff = duration_us(a.first_workflow_task_backoff)
     run.started_at = run.original_started_at = at
-    run.execution_at = at + backoff
+    run.execution_at = at
     if backoff:
-        run.backoff_until = at + backoff
+        run.execution_at = run.backoff_until = later(at, backoff)
         run.arm(run.backoff_until, 0, BACKOFF)
     if a.HasField("workflow_execution_expiration_time"):
         run.execution_expires_at = timestamp_us(a.workflow_execution_expiration_time)
     if run.run_timeout:
-        run.run_expires_at = at + backoff + run.run_timeout
+        run.run_expires_at = later(at, backoff + run.run_timeout)
         if run.execution_expires_at:
             run.run_expires_at = min(run.run_expires_at, run.execution_expires_at)
         run.arm(run.run_expires_at, 1 << 62, RUN)

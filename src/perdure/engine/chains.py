@@ -17,7 +17,7 @@ from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedReques
 
 from perdure.engine import failures, watching
 from perdure.engine.cron import next_backoff
-from perdure.engine.times import duration_us, set_duration, set_timestamp
+from perdure.engine.times import MAX_DURATION, duration_us, set_duration, set_timestamp
 from perdure.engine.turn import Shared, Turn
 from perdure.enums import CommandType, ContinueAsNewInitiator
 
@@ -129,6 +129,7 @@ def _evaluate(turn: Turn, start: HistoryEvent, failure: Failure) -> tuple[int, i
         delay = failures.next_delay(policy, run.attempt)
     else:
         maximum = duration_us(policy.maximum_interval) or 100 * duration_us(policy.initial_interval)
+        maximum = min(maximum, MAX_DURATION)  # of a policy that was stored before it was capped
         delay = min(asked or maximum, maximum)
     if run.execution_expires_at and turn.now + delay > run.execution_expires_at:
         return failures.TIMEOUT, 0

@@ -19,7 +19,7 @@ from perdure.engine.finishing import finish
 from perdure.engine.messages import ChildStarted, ChildStartFailed, Message, ParentClosed, StartChild
 from perdure.engine.signals import request_cancel
 from perdure.engine.start import create_run
-from perdure.engine.times import SECOND, duration_us, set_duration, set_timestamp
+from perdure.engine.times import SECOND, duration_us, later, set_duration, set_timestamp
 from perdure.engine.turn import Send, Shared, Turn
 from perdure.engine.workflow_tasks import schedule_workflow_task
 from perdure.enums import (
@@ -132,11 +132,8 @@ def _fill_started(
             attributes.search_attributes.indexed_fields[key].CopyFrom(value)
     execution_timeout = duration_us(wanted.workflow_execution_timeout)
     if execution_timeout:
-        expires = shared.now + execution_timeout
-        set_timestamp(
-            attributes.workflow_execution_expiration_time,
-            (expires + _MILLISECOND // 2) // _MILLISECOND * _MILLISECOND,
-        )
+        expires = later(shared.now, execution_timeout + _MILLISECOND // 2)
+        set_timestamp(attributes.workflow_execution_expiration_time, expires // _MILLISECOND * _MILLISECOND)
     set_duration(attributes.first_workflow_task_backoff, backoff)
     attributes.attempt = 1
     attributes.original_execution_run_id = run_id

@@ -21,7 +21,7 @@ from perdure.engine.items import Child
 from perdure.engine.messages import ChildClosed, ChildStarted, ChildStartFailed, ParentClosed, ParentReady, StartChild
 from perdure.engine.search_attributes import validate_search_attributes
 from perdure.engine.state import CHILD
-from perdure.engine.times import set_duration, valid_duration
+from perdure.engine.times import capped_duration, set_duration
 from perdure.engine.turn import Turn
 from perdure.engine.validation import clamped_timeouts, fill_and_validate_retry_policy, validate_task_queue
 from perdure.engine.workflow_tasks import schedule_workflow_task
@@ -131,7 +131,7 @@ def _validate(turn: Turn, wanted: StartChildWorkflowExecutionCommandAttributes, 
         ("WorkflowTaskTimeout", wanted.workflow_task_timeout),
     ):
         try:
-            lengths.append(valid_duration(duration))
+            lengths.append(capped_duration(duration))
         except InvalidArgument as error:
             raise BadCommand(_BAD, f"Invalid {name} on {_COMMAND}: {error.message}. {where}") from error
     if wanted.HasField("retry_policy"):

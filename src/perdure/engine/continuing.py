@@ -12,7 +12,7 @@ from perdure.engine.bad_command import BadCommand
 from perdure.engine.chains import Successor, minimal_backoff
 from perdure.engine.completion import Completion, attributes_missing
 from perdure.engine.search_attributes import validate_search_attributes
-from perdure.engine.times import set_duration, set_timestamp, valid_duration
+from perdure.engine.times import capped_duration, set_duration, set_timestamp
 from perdure.engine.turn import Turn
 from perdure.engine.validation import clamped_timeouts, fill_and_validate_retry_policy
 from perdure.enums import ContinueAsNewInitiator, EventType, TaskQueueKind, WorkflowTaskFailedCause
@@ -139,7 +139,7 @@ def _validate(completion: Completion, wanted: ContinueAsNewWorkflowExecutionComm
         ("BackoffStartInterval", wanted.backoff_start_interval),
     ):
         try:
-            lengths.append(valid_duration(value))
+            lengths.append(capped_duration(value))
         except InvalidArgument as error:
             raise BadCommand(_BAD, f"Invalid {name} {on}: {error.message}. {where}") from error
     run_timeout, task_timeout, backoff = lengths

@@ -33,6 +33,8 @@ _WEEKDAY: Final = re.compile(r"(?:[\d*?,/-]|SUN|MON|TUE|WED|THU|FRI|SAT)+", re.I
 _FIELDS: Final = (_NUMERIC, _NUMERIC, _NUMERIC, _MONTH, _WEEKDAY)
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h)")
 _UNITS: Final = {"ns": 0.001, "us": 1.0, "µs": 1.0, "μs": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6}
+_LONGEST: Final = (1 << 63) / 1000
+"""What the reference server can hold: 292 years."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -99,6 +101,8 @@ def _go_duration(text: str) -> int:
     for piece in pieces:
         unit = piece.lstrip("0123456789.")
         length += float(piece[: -len(unit)]) * _UNITS[unit]
+    if length > _LONGEST:
+        raise InvalidArgument("invalid CronSchedule.")
     return max(int(length) // SECOND, 1) * SECOND
 
 

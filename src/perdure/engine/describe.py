@@ -10,7 +10,7 @@ from perdure.engine.activity_options import fill_options
 from perdure.engine.failures import next_delay
 from perdure.engine.items import Activity
 from perdure.engine.state import Run
-from perdure.engine.times import SECOND, set_duration, set_timestamp
+from perdure.engine.times import SECOND, later, set_duration, set_timestamp
 from perdure.enums import EventType, PendingActivityState, PendingWorkflowTaskState, TaskQueueKind
 
 _SIGNALED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
@@ -124,7 +124,7 @@ def _activity(activity: Activity, info: PendingActivityInfo, now: int) -> None:
     info.attempt = activity.attempt
     info.maximum_attempts = policy.maximum_attempts
     if activity.schedule_to_close:
-        set_timestamp(info.expiration_time, activity.scheduled_at + activity.schedule_to_close)
+        set_timestamp(info.expiration_time, later(activity.scheduled_at, activity.schedule_to_close))
     if activity.started_at:
         set_timestamp(info.last_started_time, activity.started_at)
         info.last_worker_identity = activity.started_identity

@@ -8,7 +8,7 @@ from typing import Final
 from temporalio.api.common.v1 import RetryPolicy
 from temporalio.api.failure.v1 import Failure
 
-from perdure.engine.times import MAX_DURATION, duration_us, valid_duration
+from perdure.engine.times import MAX_DURATION, capped_duration, duration_us
 from perdure.enums import RetryState, TimeoutType
 from perdure.errors import InvalidArgument
 
@@ -122,7 +122,7 @@ def next_delay(policy: RetryPolicy, attempt: int) -> int:
     initial = duration_us(policy.initial_interval)
     maximum = min(duration_us(policy.maximum_interval) or 100 * initial, MAX_DURATION)
     try:
-        delay = initial * (policy.backoff_coefficient or 2.0) ** (attempt - 1)
+        delay = max(initial * (policy.backoff_coefficient or 2.0) ** (attempt - 1), 0.0)
     except OverflowError:
         return maximum
     return int(delay) if delay < maximum else maximum
@@ -137,11 +137,11 @@ def asked_delay(failure: Failure | None) -> int | None:
 
 
 def check_retry_delays(failure: Failure) -> None:
-    """Raises InvalidArgument when a `next_retry_delay` in the chain of causes is no duration."""
+    """Caps each `next_retry_delay` in the chain of causes. Raises InvalidArgument when one is no duration."""
     while True:
         if failure.application_failure_info.HasField("next_retry_delay"):
             try:
-                valid_duration(failure.application_failure_info.next_retry_delay)
+                capped_duration(failure.application_failure_info.next_retry_delay)
             except InvalidArgument as error:
                 raise InvalidArgument(f"NextRetryDelay is not a valid duration: {error.message}") from error
         if not failure.HasField("cause"):

@@ -22,6 +22,7 @@ from perdure.engine.finishing import finish
 from perdure.engine.messages import CancelExternal, SignalExternal, StartChild
 from perdure.engine.rebuilding import Later, Rebuilding
 from perdure.engine.state import ACTIVITY, RUNNING, Run
+from perdure.engine.times import later
 from perdure.engine.turn import NeedsReading, NeedsRun, OfferActivityTask, Shared, Turn
 from perdure.engine.waking import RUN_ORDER
 from perdure.engine.workflow_options import merged_options, option_paths, update_workflow_options
@@ -251,8 +252,8 @@ def _take_up(shared: Shared, base: Run, rebuilding: Rebuilding, reset: Reset) ->
             run.request_ids[request_id] = (event_type, event_id)
             run.changes.request_ids.append((request_id, event_type, event_id))
     run.started_at = run.execution_at = now
-    run.execution_expires_at = now + run.execution_timeout if run.execution_timeout else 0
-    run.run_expires_at = now + run.run_timeout if run.run_timeout else 0
+    run.execution_expires_at = later(now, run.execution_timeout) if run.execution_timeout else 0
+    run.run_expires_at = later(now, run.run_timeout) if run.run_timeout else 0
     if run.run_expires_at and run.execution_expires_at:
         run.run_expires_at = min(run.run_expires_at, run.execution_expires_at)
     run.arm(run.run_expires_at, RUN_ORDER, 8)

@@ -20,7 +20,7 @@ from perdure.engine.cron import next_backoff
 from perdure.engine.execution import Current
 from perdure.engine.finishing import finish
 from perdure.engine.state import RUNNING, Run
-from perdure.engine.times import SECOND, duration_of, set_duration, set_timestamp
+from perdure.engine.times import SECOND, duration_of, later, set_duration, set_timestamp
 from perdure.engine.turn import Shared, Turn
 from perdure.engine.validation import clamped_timeouts
 from perdure.engine.workflow_tasks import (
@@ -331,7 +331,7 @@ def _fill(shared: Shared, event: HistoryEvent, request: StartRequest, run_id: st
         set_duration(attributes.workflow_run_timeout, run_timeout)
     set_duration(attributes.workflow_task_timeout, task_timeout)
     if execution_timeout:
-        expires = shared.now + execution_timeout + _MILLISECOND // 2
+        expires = later(shared.now, execution_timeout + _MILLISECOND // 2)
         set_timestamp(attributes.workflow_execution_expiration_time, expires - expires % _MILLISECOND)
     if request.HasField("versioning_override"):
         attributes.versioning_override.CopyFrom(request.versioning_override)

@@ -17,8 +17,9 @@ MAX_DURATION = 100 * 365 * DAY
 
 _LONGEST = 315_576_000_000 * SECOND
 _FIRST = -62_135_596_800 * SECOND
-_LAST = 253_402_300_800 * SECOND - 1
-"""What the messages are defined for: ten thousand years, and the years 1 to 9999. Sums of them fit into 64 bits."""
+LAST_MOMENT = 253_402_300_800 * SECOND - 1
+"""9999-12-31T23:59:59.999999Z. What the messages are defined for: ten thousand years, and the years 1 to 9999. Sums of
+them fit into 64 bits. SDKs refuse to read what is beyond."""
 
 NEVER = 0
 """A deadline of 0 means: none."""
@@ -30,10 +31,29 @@ def set_timestamp(target: Timestamp, at: int) -> None:
     target.nanos = rest * 1000
 
 
+def later(at: int, length: int) -> int:
+    """The moment `length` after `at`, or the last that a Timestamp can hold: for what clients are told."""
+    return min(at + length, LAST_MOMENT)
+
+
 def timestamp_us(value: Timestamp) -> int:
     """Microseconds. Requests may say anything: what no Timestamp is for becomes the nearest that is."""
     at = value.seconds * SECOND + value.nanos // 1000
-    return at if _FIRST <= at <= _LAST else max(_FIRST, min(at, _LAST))
+    return at if _FIRST <= at <= LAST_MOMENT else max(_FIRST, min(at, LAST_MOMENT))
+
+
+def make_legal(message: Message, *names: str) -> None:
+    """Of timestamps and durations that are given back to clients as they came: what none is for becomes the nearest
+    that is. A field that is not set, or is legal, stays as it is."""
+    for name in names:
+        if not message.HasField(name):
+            continue
+        value = getattr(message, name)
+        if isinstance(value, Timestamp):
+            if not (0 <= value.nanos < 1_000_000_000 and _FIRST <= value.seconds * SECOND <= LAST_MOMENT):
+                set_timestamp(value, timestamp_us(value))
+        elif abs(value.seconds) * SECOND > _LONGEST:
+            set_duration(value, duration_us(value))
 
 
 def set_duration(target: Duration, length: int) -> None:
@@ -70,3 +90,11 @@ def valid_duration(value: Duration) -> int:
     if seconds < 0 or nanos < 0:
         raise InvalidArgument("negative duration")
     return min(seconds * SECOND + -(-nanos // 1000), MAX_DURATION)
+
+
+def capped_duration(value: Duration) -> int:
+    """The same; also the message is capped."""
+    length = valid_duration(value)
+    if length == MAX_DURATION:
+        set_duration(value, length)
+    return length

@@ -23,7 +23,15 @@ from perdure.engine import cron
 from perdure.engine.limits import Limits
 from perdure.engine.links import validate_links
 from perdure.engine.search_attributes import validate_search_attributes
-from perdure.engine.times import MAX_DURATION, SECOND, duration_us, set_duration, valid_duration
+from perdure.engine.times import (
+    MAX_DURATION,
+    SECOND,
+    capped_duration,
+    duration_us,
+    make_legal,
+    set_duration,
+    valid_duration,
+)
 from perdure.engine.versioning import validate_versioning_override
 from perdure.enums import TaskQueueKind, WorkflowIdConflictPolicy, WorkflowIdReusePolicy
 from perdure.errors import InvalidArgument, Unimplemented
@@ -181,11 +189,9 @@ def _check_queue_and_timeouts(request: StartRequest, limits: Limits) -> None:
 
 def _check_duration(duration: Duration, name: str) -> None:
     try:
-        length = valid_duration(duration)
+        capped_duration(duration)
     except InvalidArgument as error:
         raise InvalidArgument(f"An invalid {name} is set on request. cause: {error.message}") from error
-    if length == MAX_DURATION:
-        set_duration(duration, length)
 
 
 def _check_rest(request: StartRequest, limits: Limits, types: Mapping[str, int]) -> None:
@@ -247,6 +253,8 @@ def fill_and_validate_retry_policy(policy: RetryPolicy) -> None:
         hundredfold = 100 * duration_us(initial_interval)
         set_duration(maximum_interval, max(-MAX_DURATION, min(hundredfold, MAX_DURATION)))
     if policy.maximum_attempts == 1:  # never retried, so nothing else matters
+        if initial_interval.seconds >> 32 or maximum_interval.seconds >> 32:
+            make_legal(policy, "initial_interval", "maximum_interval")
         return
     try:
         initial = valid_duration(initial_interval)
@@ -258,6 +266,9 @@ def fill_and_validate_retry_policy(policy: RetryPolicy) -> None:
         maximum = valid_duration(maximum_interval)
     except InvalidArgument as error:
         raise InvalidArgument(f"invalid MaximumInterval set on retry policy: {error.message}") from error
+    if initial == MAX_DURATION or maximum == MAX_DURATION:  # capped also where it is shown
+        set_duration(initial_interval, initial)
+        set_duration(maximum_interval, maximum)
     if maximum < initial:
         raise InvalidArgument("MaximumInterval cannot be less than InitialInterval on retry policy.")
     if policy.maximum_attempts < 0:

@@ -129,6 +129,6 @@ fault(
 fault(
     "a run times out at once when its first task has to wait",
     "engine/apply.py",
-    "        run.run_expires_at = at + backoff + run.run_timeout\n",
-    "        run.run_expires_at = at + run.run_timeout\n",
+    "        run.run_expires_at = later(at, backoff + run.run_timeout)\n",
+    "        run.run_expires_at = later(at, run.run_timeout)\n",
 )

@@ -12,7 +12,7 @@ from temporalio.api.schedule.v1 import IntervalSpec, ScheduleSpec, StructuredCal
 
 from perdure.engine.schedules.texts import COMMENT_BYTES, FIELDS, Field, parse_calendar, parse_cron
 from perdure.engine.schedules.zones import load_zone
-from perdure.engine.times import SECOND, duration_us
+from perdure.engine.times import SECOND, duration_us, make_legal
 
 SPEC_BYTES: Final = 256 * 1024
 MAX_PARTS: Final = 1000
@@ -51,6 +51,7 @@ def canonical_spec(wanted: ScheduleSpec) -> ScheduleSpec:
     for interval in spec.interval:
         _check_interval(interval)
     load_zone(spec.timezone_name, spec.timezone_data)
+    make_legal(spec, "start_time", "end_time", "jitter")
     return spec
 
 
@@ -105,3 +106,4 @@ def _check_interval(interval: IntervalSpec) -> None:
         raise ValueError("phase is negative")
     if phase >= length:
         raise ValueError("phase cannot be greater than Interval")
+    make_legal(interval, "interval", "phase")

@@ -17,7 +17,7 @@ from temporalio.api.schedule.v1 import ScheduleSpec
 from perdure.engine.schedules.calendars import Calendar
 from perdure.engine.schedules.texts import LAST_YEAR
 from perdure.engine.schedules.zones import Zone, load_zone
-from perdure.engine.times import SECOND, duration_us, timestamp_us
+from perdure.engine.times import MAX_DURATION, SECOND, duration_us, timestamp_us
 
 _MILLISECOND: Final = SECOND // 1000
 _END: Final = 4_133_980_800
@@ -57,7 +57,7 @@ class Spec:
         self._intervals = [
             (duration_us(each.interval) // SECOND, duration_us(each.phase) // SECOND) for each in spec.interval
         ]
-        self._jitter = max(0, duration_us(spec.jitter))
+        self._jitter = max(0, min(duration_us(spec.jitter), MAX_DURATION))
         self._first = -(-timestamp_us(spec.start_time) // SECOND) if spec.HasField("start_time") else None
         last = timestamp_us(spec.end_time) // SECOND if spec.HasField("end_time") else _END - 1
         self._last = min(last, _END - 1)

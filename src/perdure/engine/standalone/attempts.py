@@ -36,6 +36,7 @@ from perdure.engine.standalone.state import (
     ActivityTurn,
     item,
 )
+from perdure.engine.times import later
 from perdure.engine.tokens import ACTIVITY_TASK, TaskToken
 from perdure.engine.workflow_tasks import Poller
 from perdure.errors import InvalidArgument, NotFound
@@ -185,7 +186,7 @@ def _retry(turn: ActivityTurn, attempt: Activity, failure: Failure | None, *, co
     retry_state, delay = evaluate(attempt, failure, turn.now)
     if retry_state == failures.IN_PROGRESS:
         held = attempt.paused
-        turn.put(following(attempt, failure, turn.now + delay, turn.next_stamp(), turn.limits, completed_at))
+        turn.put(following(attempt, failure, later(turn.now, delay), turn.next_stamp(), turn.limits, completed_at))
         if held:
             turn.paused()
     return retry_state

@@ -15,7 +15,7 @@ from perdure.engine.failures import next_delay
 from perdure.engine.items import Activity
 from perdure.engine.record import Record
 from perdure.engine.standalone.state import ABOUT, OUTCOME, PAUSED, START, ActivityExecution, item
-from perdure.engine.times import set_duration, set_timestamp
+from perdure.engine.times import later, set_duration, set_timestamp
 from perdure.enums import ActivityExecutionStatus, PendingActivityState
 
 _P = PendingActivityState
@@ -89,11 +89,11 @@ def _fill(
     info.retry_policy.ParseFromString(attempt.retry_policy)
     info.attempt = attempt.attempt
     set_timestamp(info.schedule_time, record.started_at)
-    set_timestamp(info.execution_time, record.started_at + state.start_delay)
+    set_timestamp(info.execution_time, later(record.started_at, state.start_delay))
     if state.start_delay:
         set_duration(info.start_delay, state.start_delay)
     if attempt.schedule_to_close:
-        set_timestamp(info.expiration_time, attempt.scheduled_at + attempt.schedule_to_close)
+        set_timestamp(info.expiration_time, later(attempt.scheduled_at, attempt.schedule_to_close))
     if attempt.started_at:
         set_timestamp(info.last_started_time, attempt.started_at)
     info.last_worker_identity = attempt.last_worker_identity

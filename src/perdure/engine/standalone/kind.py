@@ -10,6 +10,7 @@ from perdure.engine.record import Record
 from perdure.engine.standalone.attempts import next_deadline, wake
 from perdure.engine.standalone.describing import shown_status, size_of
 from perdure.engine.standalone.state import ActivityExecution, ActivityTurn
+from perdure.engine.times import later
 from perdure.engine.turn import Shared
 from perdure.engine.visibility import VisibilityRow
 from perdure.visibility.attributes import ACTIVITY_DIVISION
@@ -32,7 +33,7 @@ class StandaloneActivityKind(RecordKind):
         row.workflow_type = state.attempt.activity_type
         row.task_queue = state.attempt.queue
         row.status = shown_status(run)
-        row.execution_time = run.started_at + state.start_delay
+        row.execution_time = later(run.started_at, state.start_delay)
         row.state_transitions = state.transitions
         row.history_size = size_of(run)
         return row

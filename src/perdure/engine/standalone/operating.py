@@ -13,13 +13,14 @@ from temporalio.api.activity.v1 import ActivityOptions
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse
 
+from perdure.engine.activity_commands import valid_timeout
 from perdure.engine.activity_operations import forget_heartbeat, unpaused
 from perdure.engine.activity_options import fill_options, merge_options, options_of, with_options
 from perdure.engine.items import Activity
 from perdure.engine.standalone.describing import status_name
 from perdure.engine.standalone.state import START, ActivityTurn, item
-from perdure.engine.times import duration_us, set_duration, set_timestamp
-from perdure.errors import FailedPrecondition, InvalidArgument
+from perdure.engine.times import duration_us, later, set_duration, set_timestamp
+from perdure.errors import FailedPrecondition
 
 _PAUSED: Final = 2
 _UNPAUSED: Final = 3
@@ -136,9 +137,7 @@ def _updated(turn: ActivityTurn, attempt: Activity, wanted: ActivityOptions, pat
             raise FailedPrecondition(
                 "cannot update start_delay: the first activity attempt has already been dispatched"
             )
-        delay = duration_us(wanted.start_delay)
-        if delay < 0:
-            raise InvalidArgument("invalid StartDelay: negative duration")
+        delay = valid_timeout("StartDelay", wanted.start_delay)
         paths = [path for path in paths if path != "start_delay"]
     options = options_of(attempt)
     merge_options(options, wanted, paths)
@@ -167,7 +166,7 @@ def _delay(turn: ActivityTurn, attempt: Activity, delay: int) -> None:
     state = turn.state
     if delay != state.start_delay:
         state.start_delay = delay
-        attempt.scheduled_at = attempt.attempt_scheduled_at = turn.record.started_at + delay
+        attempt.scheduled_at = attempt.attempt_scheduled_at = later(turn.record.started_at, delay)
 
 
 def _options(turn: ActivityTurn, attempt: Activity) -> ActivityOptions:
@@ -194,7 +193,7 @@ def _rewrite_answer(turn: ActivityTurn, attempt: Activity) -> None:
 
 def _schedule(turn: ActivityTurn, attempt: Activity, jitter: int) -> None:
     """Give the attempt out at a moment within `jitter` from now. `attempt` may be filled in place."""
-    attempt.attempt_scheduled_at = turn.now + (int(jitter * turn.entropy.jitter()) if jitter else 0)
+    attempt.attempt_scheduled_at = later(turn.now, int(jitter * turn.entropy.jitter()) if jitter else 0)
     _offer(turn, attempt)
 
 

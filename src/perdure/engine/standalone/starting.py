@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from google.protobuf.duration_pb2 import Duration
 from temporalio.api.activity.v1 import ActivityExecutionInfo
 from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse, StartActivityExecutionRequest
 
@@ -20,7 +19,7 @@ from perdure.engine.links import validate_links
 from perdure.engine.record import Record, create_record
 from perdure.engine.search_attributes import validate_search_attributes
 from perdure.engine.standalone.state import ABOUT, COMPLETED, START, ActivityExecution, ActivityTurn, item
-from perdure.engine.times import duration_us, set_duration, set_timestamp, valid_duration
+from perdure.engine.times import MAX_DURATION, duration_us, later, set_duration, set_timestamp
 from perdure.engine.turn import Shared
 from perdure.engine.validation import (
     fill_and_validate_retry_policy,
@@ -80,7 +79,8 @@ def validate_start(
     timeouts = normalised(schedule_to_close, schedule_to_start, start_to_close, heartbeat, 0)
     for (_, field), length in zip(TIMEOUTS, timeouts, strict=True):
         set_duration(getattr(request, field), length)
-    _check_start_delay(request.start_delay)
+    if valid_timeout("StartDelay", request.start_delay) == MAX_DURATION:
+        set_duration(request.start_delay, MAX_DURATION)
     if request.input.ByteSize() > limits.blob_size:
         raise InvalidArgument("input exceeds length limit")
     if request.HasField("search_attributes"):
@@ -95,13 +95,6 @@ def validate_start(
         raise InvalidArgument(
             "on_conflict_options: attach_request_id requires at least one completion callback or link"
         )
-
-
-def _check_start_delay(delay: Duration) -> None:
-    try:
-        valid_duration(delay)
-    except InvalidArgument as error:
-        raise InvalidArgument(f"invalid StartDelay: {error.message}") from error
 
 
 def start(shared: Shared, current: Record | None, request: StartActivityExecutionRequest) -> Started:
@@ -151,7 +144,7 @@ def _attach(shared: Shared, current: Record, request: StartActivityExecutionRequ
 def _create(shared: Shared, request: StartActivityExecutionRequest) -> str:
     run_id = shared.entropy.uuid()
     delay = duration_us(request.start_delay)
-    begins = shared.now + delay
+    begins = later(shared.now, delay)
     attempt = Activity(
         activity_id=request.activity_id,
         activity_type=request.activity_type.name,
