@@ -11,7 +11,7 @@ import random
 import re
 import time
 import uuid
-from typing import Protocol
+from typing import Final, Protocol
 
 SECOND = 1_000_000
 """One second in microseconds, the unit of all engine times."""
@@ -65,6 +65,11 @@ class SkippingTime:
     It never goes back, and it never runs past the moment it is held at (the earliest deadline that has not been carried
     out yet), so that whatever is due happens exactly when it is due, however late the loop gets to it.
     """
+
+    LAST: Final = 221_845_392_000 * SECOND
+    """9000-01-01T00:00:00Z: it is not to jump further. Timestamps end with the year 9999, and what is set by this
+    clock needs room: the longest wait that a client can ask for is `@every` 292 years, all others are capped at a
+    century, and deadlines are sums of two or three of them."""
 
     def __init__(self, wall: Time | None = None) -> None:
         self._wall = wall or WallTime()

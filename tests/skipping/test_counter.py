@@ -156,14 +156,6 @@ async def test_sleeping_until_a_moment_ends_there(clock: Clock) -> None:
     assert moment <= await clock.now() < moment + 1
 
 
-async def test_nobody_sleeps_beyond_the_year_9999(clock: Clock, skipper: Skipper) -> None:
-    for sleep in (clock.sleep, clock.skip):
-        with pytest.raises(Refused, match="INVALID_ARGUMENT: cannot sleep beyond the year 9999"):
-            await sleep(9000 * 365 * DAY)
-
-    assert skipper.explicit == 1
-
-
 async def test_an_unlocking_sleep_walks_through_all_timers_on_the_way(api: Api, clock: Clock) -> None:
     await waiting(api, "a", 600)
     await waiting(api, "b", 3 * 3600)

@@ -182,6 +182,16 @@ async def test_a_moment_without_a_time_zone_is_refused() -> None:
         await TimeSkippingEnvironment.start(start_time=datetime(2031, 3, 3))
 
 
+async def test_there_is_no_time_after_the_year_9000_began(perdure_env: TimeSkippingEnvironment) -> None:
+    with pytest.raises(ValueError, match="year 9000"):
+        await TimeSkippingEnvironment.start(start_time=datetime(9500, 1, 1, tzinfo=UTC))
+    with pytest.raises(ValueError, match="cannot sleep beyond 9000"):
+        await perdure_env.sleep(timedelta(days=366 * 8000))
+    before = await perdure_env.get_current_time()
+    await perdure_env.sleep(60)
+    assert await perdure_env.get_current_time() >= before + timedelta(seconds=60)
+
+
 async def test_it_has_the_namespace_and_search_attributes_it_is_asked_for() -> None:
     customer = SearchAttributeKey.for_keyword("Customer")
 

@@ -25,15 +25,11 @@ from perdure.api.answers import after_commit
 from perdure.api.call import PENDING, Call, Pending, Reply
 from perdure.api.registry import TEST_SERVICE
 from perdure.engine.times import duration_us, set_timestamp, timestamp_us
-from perdure.errors import InvalidArgument
 from perdure.runtime.skipping import ANSWER_MARGIN_SECONDS
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
     from perdure.runtime.skipping import Skipper
-
-LAST_MOMENT = 253_402_300_799_999_999
-"""9999-12-31T23:59:59.999999Z, the latest that a Timestamp may hold."""
 
 _SLEPT = SleepResponse()
 _LOCKED = LockTimeSkippingResponse()
@@ -65,7 +61,6 @@ class TestServiceHandlers:
     def UnlockTimeSkippingWithSleep(self, request: SleepRequest, call: Call) -> Pending:
         duration = duration_us(request.duration)
         due = self._skipper.time.now() + duration
-        _check(due)
         wake = self._skipper.sleep_unlocked(duration, call, lambda: call.finish(_SLEPT))
         self._watch_over(call, due, wake)
         return PENDING
@@ -77,7 +72,6 @@ class TestServiceHandlers:
 
     def _sleep(self, due: int, call: Call) -> Reply | Pending:
         """Until a moment in the past: over at once."""
-        _check(due)
         if due <= self._skipper.time.now():
             return _SLEPT
         skipper = self._skipper
@@ -100,8 +94,3 @@ class TestServiceHandlers:
 
         margin = min(ANSWER_MARGIN_SECONDS, max(0.0, deadline - now) / 2)
         self._runtime.alarms.at(deadline - margin, give_up)
-
-
-def _check(due: int) -> None:
-    if due > LAST_MOMENT:
-        raise InvalidArgument("cannot sleep beyond the year 9999")

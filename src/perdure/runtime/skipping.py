@@ -4,7 +4,7 @@ There is one rule. Time may skip when there is no hard owner (`owners.py`) and `
 is at most zero; then it jumps to the earliest deadline of any run, or to the end of the earliest sleep. It does so in
 one place (`_look`), after a last check, and everything that is due at that moment happens before time moves again. At
 all other times it runs at the wall's pace: while somebody is busy, while it is locked, and while there is nothing to
-jump to.
+jump to. What is due after `SkippingTime.LAST` is nothing to jump to: SDKs cannot read the moments after the year 9999.
 
 `explicit` is what clients ask for by the TestService: locks, less the sleeps that unlock for their length. A sleep
 called from inside an activity so outweighs that activity, and time skips past it. `UnlockTimeSkipping` only ever takes
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.call import Reply, Waiter
 from perdure.clock import SECOND, SkippingTime
-from perdure.errors import DeadlineExceeded, FailedPrecondition
+from perdure.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, PerdureError
 from perdure.runtime.alarms import Alarm
 from perdure.runtime.owners import Owners
 
@@ -39,6 +39,9 @@ cross."""
 
 ANSWER_MARGIN_SECONDS = 0.5
 """A sleep that its caller gives up on is told why so long before."""
+
+_END = "9000-01-01T00:00:00Z"
+"""`SkippingTime.LAST`, for people."""
 
 COMPLAIN_SECONDS = 10.0
 """When somebody wants time to skip and nothing has moved for so long, the log says what is in the way."""
@@ -84,6 +87,7 @@ class Skipper:
         self._closed = False
         self._watchers: list[Callable[[], None]] = []
         self._complaint: Alarm | None = None
+        self._told_of_end = False
 
     # ---- life
     def resume(self, offset: bytes | None) -> None:
@@ -165,7 +169,7 @@ class Skipper:
     def _anything_open(self) -> bool:
         return bool(self._runtime.store.open_executions(("", 0, ""), 1))
 
-    def _try(self, take: Callable[[], bool], fail: Callable[[FailedPrecondition], None], rpc: str) -> None:
+    def _try(self, take: Callable[[], bool], fail: Callable[[PerdureError], None], rpc: str) -> None:
         if not self._parked and take():
             return
 
@@ -186,21 +190,29 @@ class Skipper:
     # ---- sleeps
     def sleep(self, duration: int, ended: Callable[[], object]) -> Sleep:
         """Have `ended` called (durably) when virtual time is `duration` microseconds later; at once if that is no
-        time."""
+        time. Raises as `sleep_until`."""
         return self.sleep_until(self.time.now() + duration, ended)
 
     def sleep_until(self, due: int, ended: Callable[[], object]) -> Sleep:
+        """Raises InvalidArgument for a moment that time does not skip to."""
+        _check(due)
         sleep = Sleep(due, ended)
         self._add(sleep)
         return sleep
 
     def sleep_unlocked(self, duration: int, waiter: Waiter, ended: Callable[[], object]) -> Callable[[], None]:
         """`sleep`, with one lock less until just before `ended` is called. Returns what calls it off. Fails `waiter`
-        like `unlock`."""
+        like `unlock`, and with InvalidArgument when it is longer than time can skip."""
         sleep = Sleep(0, ended)
 
         def take() -> bool:
             if sleep.ended is None:  # called off while it waited
+                return True
+            due = self.time.now() + duration
+            try:
+                _check(due)
+            except InvalidArgument as error:
+                waiter.fail(error)
                 return True
             if self._busy():
                 self._outweighing += 1
@@ -209,7 +221,7 @@ class Skipper:
                 return False
             self._opening += 1
             sleep.opens = True
-            sleep.due = self.time.now() + duration
+            sleep.due = due
             self._add(sleep)
             self._complain_later()
             return True
@@ -305,8 +317,10 @@ class Skipper:
                 idle()
         if self.may_skip:
             due = self._earliest()
-            if due is not None:
+            if due is not None and (due <= SkippingTime.LAST or due <= self.time.now()):
                 self._skip_to(due)
+            elif due is not None:
+                self._tell_of_end()
         self._end_sleeps()
 
     def _earliest(self) -> int | None:
@@ -347,7 +361,14 @@ class Skipper:
         due = self._earliest()
         if due is None:
             return ["nothing to skip to: no timer, retry, timeout or sleep is pending"]
+        if due > SkippingTime.LAST:
+            return [f"nothing to skip to: all that is pending is due after {_END}, and time does not skip beyond that"]
         return [f"nothing: time skips {max(0, due - self.time.now()) / SECOND:.3f} s ahead at once"]
+
+    def _tell_of_end(self) -> None:
+        if not self._told_of_end:
+            self._told_of_end = True
+            self._runtime.log.warning("time skips no further", because=self.explain()[0])
 
     def _complain_later(self) -> None:
         """Somebody wants time to skip: if it has not by and by, write down why."""
@@ -361,3 +382,8 @@ class Skipper:
                 self._runtime.log.warning("time does not skip", because="; ".join(self.explain()))
 
         self._complaint = self._runtime.alarms.at(self._runtime.monotonic.now() + COMPLAIN_SECONDS, complain)
+
+
+def _check(due: int) -> None:
+    if due > SkippingTime.LAST:
+        raise InvalidArgument(f"cannot sleep beyond {_END}: time does not skip further")

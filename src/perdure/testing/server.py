@@ -22,7 +22,7 @@ from temporalio.common import SearchAttributeKey
 from perdure.call import Reply
 from perdure.clock import SkippingTime, SystemMonotonic, WallTime
 from perdure.config import Config, DynamicConfig, namespaces_with_default
-from perdure.errors import PerdureError
+from perdure.errors import InvalidArgument, PerdureError
 from perdure.runtime.skipping import Skipper
 from perdure.server import Parts, Server, Surroundings, compose_server
 from perdure.testing.waiting import waits
@@ -185,7 +185,7 @@ class TimeSkippingServer:
             self.call_off(sleep)
 
     def begin_advance(self, duration: timedelta | float) -> Advance:
-        """Raises ValueError for a negative duration."""
+        """Raises ValueError for a negative duration. `ended` does for one that goes beyond the year 9000."""
         duration = duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
         if duration < timedelta():
             raise ValueError(f"time cannot go back: {duration}")
@@ -364,10 +364,18 @@ class Advance:
         return True
 
     def fail(self, error: PerdureError) -> None:
-        """There was no lock to take back for the while: time skips anyhow."""
+        """There was no lock to take back for the while: time skips anyhow. Unless it cannot go that far."""
         assert self._skipper is not None
         skipper = self._skipper
-        sleep = skipper.sleep(self.duration // MICROSECOND, self._end)
+        try:
+            if isinstance(error, InvalidArgument):
+                raise error
+            sleep = skipper.sleep(self.duration // MICROSECOND, self._end)
+        except InvalidArgument as too_far:
+            self._over = True
+            if self.ended.set_running_or_notify_cancel():
+                self.ended.set_exception(ValueError(too_far.message))
+            return
         self._wake = lambda: skipper.wake(sleep)
 
     def _end(self) -> None:
@@ -382,6 +390,8 @@ class _WallFrom:
         if start.tzinfo is None:
             raise ValueError("start_time must name its time zone, such as tzinfo=datetime.UTC")
         self._wall = WallTime()
+        if (start - EPOCH) // MICROSECOND > SkippingTime.LAST:
+            raise ValueError("start_time must not be after the year 9000 began: time does not skip beyond that")
         self._ahead = (start - EPOCH) // MICROSECOND - self._wall.now()
 
     def now(self) -> int:
