@@ -23,7 +23,6 @@ def test_a_server_on_a_file_stands_what_callers_make_up(tmp_path: Path) -> None:
     outlives(tmp_path / "fuzz.db")
 
 
-@pytest.mark.soak  # one seed in ten skips to the last seconds of the year 9999, where SDKs refuse the times that follow
 def test_a_server_whose_time_skips_stands_what_callers_make_up() -> None:
     with fuzzed_server(None, skipping=True) as server:
         check(fuzz(server, seed=2, seconds=6, skipping=True))

@@ -28,6 +28,7 @@ from benchmarks.meter import ProcessMeter
 from tests.api.client import Api, Refused
 from tests.hostile.fuzz.canary import sing
 from tests.hostile.fuzz.generator import QUEUES, WORKFLOW_IDS, Generator, decodes
+from tests.support.legal import illegal_times
 from tests.support.server_process import ServerProcess
 
 SERVICES: Final = (
@@ -365,7 +366,10 @@ class Fuzzer:
             if not decodes(GetMessageClass(method.output_type), reply):
                 self._fault(f"the answer of {rpc} cannot be read", request, raw)
                 return code
-            self._generator.learn(GetMessageClass(method.output_type).FromString(reply))
+            answer = GetMessageClass(method.output_type).FromString(reply)
+            if wrong := next(illegal_times(answer), ""):
+                self._fault(f"SDKs cannot read what {rpc} answered, {wrong}", request, raw)
+            self._generator.learn(answer)
             if decodes(kind, raw):
                 self._accepted.setdefault(rpc, deque(maxlen=30)).append(kind.FromString(raw))
         if code in ALLOWED or (code == "DEADLINE_EXCEEDED" and rpc in WAITS):
