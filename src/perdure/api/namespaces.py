@@ -36,6 +36,7 @@ from perdure.api.workflow_operations import PAUSE_ENABLED
 from perdure.engine.times import set_duration, set_timestamp, valid_duration
 from perdure.enums import ArchivalState, ReplicationState
 from perdure.errors import InvalidArgument, NamespaceAlreadyExists, NamespaceNotFound
+from perdure.runtime import namespace_rows
 from perdure.runtime.namespaces import DELETED, DEPRECATED, REGISTERED, BadBinary, Namespace
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class NamespaceHandlers:
             data=dict(request.data),
             retention=retention,
         )
-        runtime.write_namespace(runtime.namespaces.put(namespace), call, RegisterNamespaceResponse())
+        namespace_rows.write(runtime, runtime.namespaces.put(namespace), call, RegisterNamespaceResponse())
         return PENDING
 
     def DescribeNamespace(self, request: DescribeNamespaceRequest, call: Call) -> Reply | Pending:
@@ -143,13 +144,13 @@ class NamespaceHandlers:
         row = runtime.namespaces.put(namespace)
         reply = UpdateNamespaceResponse()
         self._fill(reply, namespace)
-        runtime.write_namespace(row, call, reply)
+        namespace_rows.write(runtime, row, call, reply)
         return PENDING
 
     def DeprecateNamespace(self, request: DeprecateNamespaceRequest, call: Call) -> Reply | Pending:
         runtime = self._runtime
         namespace = replace(runtime.namespaces.active(request.namespace), state=DEPRECATED)
-        runtime.write_namespace(runtime.namespaces.put(namespace), call, DeprecateNamespaceResponse())
+        namespace_rows.write(runtime, runtime.namespaces.put(namespace), call, DeprecateNamespaceResponse())
         return PENDING
 
     # ----

@@ -28,6 +28,7 @@ from perdure.api.registry import OPERATOR_SERVICE
 from perdure.api.system import CLUSTER_NAME, HISTORY_SHARDS
 from perdure.engine.times import valid_duration
 from perdure.errors import FailedPrecondition, InvalidArgument, NamespaceNotFound
+from perdure.runtime import namespace_rows
 from perdure.runtime.namespaces import DELETED, SYSTEM_NAMESPACE, Namespace
 from perdure.visibility.attributes import PREDEFINED, RESERVED, SYSTEM, TYPE_NAMES
 
@@ -61,7 +62,7 @@ class OperatorHandlers:
             **namespace.search_attributes,
         }
         row = runtime.namespaces.put(replace(namespace, search_attributes=attributes))
-        runtime.write_namespace(row, call, AddSearchAttributesResponse())
+        namespace_rows.write(runtime, row, call, AddSearchAttributesResponse())
         return PENDING
 
     def RemoveSearchAttributes(self, request: RemoveSearchAttributesRequest, call: Call) -> Reply | Pending:
@@ -75,7 +76,7 @@ class OperatorHandlers:
             raise InvalidArgument(f"Unable to remove non-custom search attributes: {system[0]}.")
         attributes = {name: kind for name, kind in namespace.search_attributes.items() if name not in gone}
         row = runtime.namespaces.put(replace(namespace, search_attributes=attributes))
-        runtime.write_namespace(row, call, RemoveSearchAttributesResponse())
+        namespace_rows.write(runtime, row, call, RemoveSearchAttributesResponse())
         return PENDING
 
     def ListSearchAttributes(self, request: ListSearchAttributesRequest, call: Call) -> Reply | Pending:
@@ -107,7 +108,7 @@ class OperatorHandlers:
             raise InvalidArgument(f"invalid namespace_delete_delay: {error.message}") from error
         name = self._name_of_deleted(named)
         deleted = replace(named, name=name, state=DELETED, delete_after=runtime.time.now() + delay)
-        runtime.write_namespace(namespaces.put(deleted), call, DeleteNamespaceResponse(deleted_namespace=name))
+        namespace_rows.write(runtime, namespaces.put(deleted), call, DeleteNamespaceResponse(deleted_namespace=name))
         runtime.removal.soon()
         return PENDING
 

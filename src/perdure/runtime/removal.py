@@ -15,6 +15,7 @@ from perdure.engine.finishing import finish
 from perdure.engine.record import Record
 from perdure.engine.state import Run
 from perdure.engine.turn import Forget, Shared, Turn
+from perdure.runtime import namespace_rows
 from perdure.runtime.inputs import Input, Outcome
 from perdure.runtime.namespaces import Namespace
 from perdure.storage.store import StoredRunKey, StoreFailed
@@ -117,7 +118,7 @@ class Removal:
         for key in keys:
             self._forget(key, closed_before=0)
         if not keys:
-            self._runtime.remove_namespace(namespace)
+            namespace_rows.remove(self._runtime, namespace)
         return len(keys)
 
     def _forget(self, key: StoredRunKey, closed_before: int) -> None:

@@ -47,7 +47,7 @@ from perdure.errors import Internal, NotFound, PerdureError, ResourceExhausted, 
 from perdure.log import Log
 from perdure.matching import Matching
 from perdure.matching.workers import WorkerRegistry
-from perdure.runtime import deletion, readings
+from perdure.runtime import deletion, namespace_rows, readings
 from perdure.runtime.alarms import Alarm, Alarms
 from perdure.runtime.committer import Committer
 from perdure.runtime.dispatch import Dispatch
@@ -58,7 +58,7 @@ from perdure.runtime.inputs import Entry, Input, Insistent, Outcome
 from perdure.runtime.line import Line
 from perdure.runtime.lookups import Lookups
 from perdure.runtime.mail import Mail
-from perdure.runtime.namespaces import DAY, Namespace, Namespaces, decode_namespace
+from perdure.runtime.namespaces import Namespace, Namespaces, decode_namespace
 from perdure.runtime.queries import Queries
 from perdure.runtime.queue_settings import QueueSettingsRegistry
 from perdure.runtime.removal import Removal
@@ -68,7 +68,7 @@ from perdure.runtime.start_tasks import start_entry
 from perdure.runtime.updates import Updates
 from perdure.runtime.wakes import Wakes
 from perdure.runtime.waking import Wake
-from perdure.storage.store import NamespaceWrite, Store, StoreFailed
+from perdure.storage.store import Store, StoreFailed
 
 INPUTS_PER_EXECUTION = 1000
 _NO_TYPES: Mapping[str, int] = {}
@@ -178,7 +178,7 @@ class Runtime:
         self.dispatch = Dispatch(self, task_no)
         self.mail = Mail(self, message_no)
         first_rows = FirstRows()
-        missing = self._missing_namespaces()
+        missing = namespace_rows.missing(self)
         for write in missing:
             self.committer.add_namespace(write)
         cluster_id = meta.get("cluster_id")
@@ -209,16 +209,6 @@ class Runtime:
                 f"the time of {self.store.persistence_name} is {days:.1f} days ahead, because it was used with time "
                 "skipping: without it, time would go back (start with --time-skipping, or with another file)"
             )
-
-    def _missing_namespaces(self) -> list[NamespaceWrite]:
-        writes = [self.namespaces.ensure_system()]
-        # A test that skips a month still wants to see what ended in its first week.
-        retention = DAY if self.skipper is None else 36_500 * DAY
-        writes += [
-            self.namespaces.ensure(name, retention=retention, search_attributes=self.config.search_attributes)
-            for name in self.config.namespaces
-        ]
-        return [write for write in writes if write is not None]
 
     async def drain(self) -> None:
         """Answer parked polls empty, and those who wait for updates with an error, so that clients turn elsewhere."""
@@ -602,35 +592,6 @@ class Runtime:
         self.committer.follow(
             Callback(lambda: waiter.finish(reply), lambda error: waiter.fail(error)), self.committer.newest_no
         )
-
-    def write_namespace(self, write: NamespaceWrite, waiter: Waiter, reply: Reply) -> None:
-        """Store a namespace's row and answer once it is durable. When it is refused, so is all that was decided since:
-        the namespace is again what is stored."""
-        namespace = decode_namespace(write)
-
-        def landed() -> None:
-            self.namespaces.landed(namespace)
-            waiter.finish(reply)
-
-        def refused(error: PerdureError) -> None:
-            self.namespaces.revert(namespace.id)
-            waiter.fail(error)
-
-        self.committer.add_namespace(write)
-        self.committer.follow(Callback(landed, refused), self.committer.newest_no)
-
-    def remove_namespace(self, namespace: Namespace) -> None:
-        """There is nothing left in it: remove its row."""
-        self.committer.add_namespace(self.namespaces.remove(namespace))
-
-        def landed() -> None:
-            self.namespaces.gone(namespace.id)
-            self.queue_settings.forget_namespace(namespace.id)
-
-        def refused(error: PerdureError) -> None:
-            self.namespaces.revert(namespace.id)
-
-        self.committer.follow(Callback(landed, refused), self.committer.newest_no)
 
 
 def missing_run(workflow_id: str, run_id: str) -> NotFound:
