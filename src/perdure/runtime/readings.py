@@ -1,4 +1,4 @@
-"""What a decision needs that is more than a few events: another run of its execution, or a whole history.
+"""What a decision needs that is not in memory: stored events, another run of its execution, or a whole history.
 
 A history goes through the reading page by page, with a rest between pages: fifty thousand events hold up nobody but
 their own execution, whose inputs wait meanwhile.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from perdure.engine.turn import NeedsReading, NeedsRun
+from perdure.engine.turn import Needs, NeedsReading, NeedsRun
 from perdure.errors import Internal, PerdureError, Unavailable
 from perdure.runtime.executions import Loaded
 from perdure.runtime.followers import Callback
@@ -25,11 +25,14 @@ REST_SECONDS = 0.001
 """Between pages, for all others: a page is a few hundred small events, which take some two milliseconds."""
 
 
-def fetch(runtime: Runtime, loaded: Loaded, item: Entry, needs: NeedsRun | NeedsReading) -> None:
+def fetch(runtime: Runtime, loaded: Loaded, item: Entry, needs: Needs | NeedsRun | NeedsReading) -> None:
     """Bring it, then decide `item` again; those behind it wait."""
     runtime.block(loaded)
     loaded.inputs.appendleft(item)
-    if isinstance(needs, NeedsRun):
+    if isinstance(needs, Needs):
+        item.postponed()
+        _bring_events(runtime, loaded, item, needs)
+    elif isinstance(needs, NeedsRun):
         _bring_run(runtime, loaded, item, needs.run_id)
     else:
         once_durable(runtime, loaded, lambda: _read(runtime, loaded, item, needs))
@@ -57,6 +60,28 @@ def _give_up(runtime: Runtime, loaded: Loaded, item: Entry, error: PerdureError)
 def _go_on(runtime: Runtime, loaded: Loaded) -> None:
     runtime.unblock(loaded)
     runtime.pump(loaded)
+
+
+def _bring_events(runtime: Runtime, loaded: Loaded, item: Entry, needs: Needs) -> None:
+    run = needs.run
+
+    def came(events: list[Any]) -> None:
+        for event in events:
+            item.loaded_events[run.run_id, event.event_id] = event
+        _go_on(runtime, loaded)
+
+    def read() -> None:
+        try:
+            runtime.histories.read_events(run, needs.event_ids, came)
+        except Unavailable as error:
+            if not loaded.blocked:
+                raise  # the events came; it is what was decided with them that failed
+            _give_up(runtime, loaded, item, error)
+
+    if runtime.histories.awaits_commit(run, needs.event_ids):
+        once_durable(runtime, loaded, read)
+    else:
+        read()
 
 
 def _bring_run(runtime: Runtime, loaded: Loaded, item: Entry, run_id: str) -> None:

@@ -403,11 +403,7 @@ class Runtime:
                 too_large = finish(turn)
                 if too_large is not None:
                     result = Outcome(error=too_large)
-        except Needs as needs:
-            item.attempts -= 1
-            self._fetch(loaded, item, needs)
-            return
-        except (NeedsRun, NeedsReading) as needs:
+        except (Needs, NeedsRun, NeedsReading) as needs:
             item.attempts -= 1
             readings.fetch(self, loaded, item, needs)
             return
@@ -437,38 +433,6 @@ class Runtime:
         self.committer.follow(item, loaded.batch_no)
         if self._effects and not self._carrying_out:
             self._carry_out()
-
-    def _fetch(self, loaded: Loaded, item: Entry, needs: Needs) -> None:
-        """Bring stored events that a turn needs, then decide it again; those behind it wait."""
-        self.block(loaded)
-        run = needs.run
-
-        def came(events: list[Any]) -> None:
-            for event in events:
-                item.loaded_events[run.run_id, event.event_id] = event
-            self.unblock(loaded)
-            self.pump(loaded)
-
-        def failed(error: PerdureError) -> None:
-            loaded.inputs.popleft()
-            self.unblock(loaded)
-            item.give_up(error)
-            self.pump(loaded)
-
-        def read() -> None:
-            try:
-                self.histories.read_events(run, needs.event_ids, came)
-            except Unavailable as error:
-                if not loaded.blocked:
-                    raise  # the events came; it is what was decided with them that failed
-                failed(error)
-
-        loaded.inputs.appendleft(item)
-        item.postponed()
-        if self.histories.awaits_commit(run, needs.event_ids):
-            readings.once_durable(self, loaded, read)
-        else:
-            read()
 
     def enter_next(self, item: Entry) -> None:
         """Take an input in the round of the decision under way, when that is over: a thousand in a row do not nest."""
