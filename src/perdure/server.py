@@ -254,7 +254,11 @@ def compose_server(surroundings: Surroundings) -> Parts:
     gauges = (
         Gauge("perdure_executions_in_memory", "Executions in the cache.", lambda: len(runtime.executions)),
         Gauge("perdure_cache_bytes", "About what they take.", lambda: runtime.executions.bytes),
-        Gauge("perdure_inputs_waiting", "Inputs that wait for a read or for room.", lambda: runtime.waiting_inputs),
+        Gauge(
+            "perdure_inputs_waiting",
+            "Inputs that wait for a read or for room.",
+            lambda: runtime.decisions.waiting_inputs,
+        ),
     )
     return Parts(store, runtime, handlers, runtime.skipper, gauges)
 

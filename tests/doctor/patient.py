@@ -143,8 +143,8 @@ async def _letters(world: World) -> None:
     """From here on messages are written, and nobody delivers them: the server dies."""
     await world.start_workflow("sender", task_queue=queue("letters"))
     enter = world.runtime.enter
-    world.runtime.ready = lambda item: not isinstance(item, Delivery)  # type: ignore[method-assign]
-    world.runtime.enter = lambda item: None if isinstance(item, Delivery) else enter(item)  # type: ignore[method-assign]
+    world.runtime.ready = lambda item: not isinstance(item, Delivery)
+    world.runtime.enter = lambda item: None if isinstance(item, Delivery) else enter(item)
     poll = world.poll(task_queue={"name": "letters"})
     await world.settle()
     world.complete(poll.reply, _child("sender-child"), _signal_external("busy"), _cancel_external("busy"))

@@ -61,7 +61,7 @@ def counted(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
         return values
 
     runtime, connection = world.runtime, world.store._store._main
-    monkeypatch.setattr(runtime, "_process", watched(runtime._process))
+    monkeypatch.setattr(runtime.decisions, "_process", watched(runtime.decisions._process))
     monkeypatch.setattr(runtime.committer, "_seal", watched(runtime.committer._seal))
     connection.set_exec_trace(executed)
     connection.set_row_trace(row)

@@ -9,7 +9,7 @@ import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.enums.v1 import ResourceExhaustedCause, ResourceExhaustedScope
 
 from perdure.errors import ResourceExhausted
-from perdure.runtime import committer, line, runtime
+from perdure.runtime import committer, decisions, line
 from tests.api.client import NAMESPACE, execution, start_request, start_timer
 from tests.support.runtime_world import World
 
@@ -37,7 +37,7 @@ async def test_who_waits_for_room_is_served_in_order_and_before_those_who_come_l
     calls = starts(world, 0, 12)
     await world.settle()
     calls += starts(world, 12, 4)
-    assert len(world.runtime.line) > 4
+    assert len(world.runtime.decisions.line) > 4
     world.store.release()
     await world.settle()
     served = sorted(
@@ -58,8 +58,8 @@ async def test_an_answer_of_a_worker_goes_before_starts_that_wait(crowded: World
     calls = starts(world, 10, 20)
     done = world.complete(poll.reply, start_timer())
     order: list[Any] = []
-    while len(world.runtime.line):
-        order.append(world.runtime.line.next().waiter)
+    while len(world.runtime.decisions.line):
+        order.append(world.runtime.decisions.line.next().waiter)
     assert order[0] is done
     assert order[1:] == calls[-len(order) + 1 :]
 
@@ -95,13 +95,13 @@ async def test_more_than_can_wait_is_told_that_the_system_is_overloaded(
 
 
 async def test_an_execution_with_too_many_inputs_is_busy(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "INPUTS_PER_EXECUTION", 5)
+    monkeypatch.setattr(decisions, "INPUTS_PER_EXECUTION", 5)
     await world.start_workflow()
     loaded = next(iter(world.runtime.executions.all()))
-    world.runtime.block(loaded)
+    world.runtime.decisions.block(loaded)
     calls = [world.call(signal()) for _ in range(8)]
-    world.runtime.unblock(loaded)
-    world.runtime.pump(loaded)
+    world.runtime.decisions.unblock(loaded)
+    world.runtime.decisions.pump(loaded)
     await world.settle()
     errors = [call.error for call in calls if call.error is not None]
     assert [str(error) for error in errors] == ["Workflow is busy."] * 3

@@ -43,7 +43,7 @@ def counted(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Costs]:
     """Count what happens within the block."""
     costs = Costs()
     loop = asyncio.get_running_loop()
-    process = world.runtime._process
+    process = world.runtime.decisions._process
     submitted = world.store.submitted
 
     def processed(loaded: Any, item: Entry) -> None:
@@ -60,7 +60,7 @@ def counted(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Costs]:
         return True
 
     connection = world.store._store._main
-    monkeypatch.setattr(world.runtime, "_process", processed)
+    monkeypatch.setattr(world.runtime.decisions, "_process", processed)
     loop.set_task_factory(tasked)
     connection.set_exec_trace(executed)
     try:

@@ -48,7 +48,7 @@ def check_now(simulation: Simulation, step: int) -> None:
 
 def at_rest(runtime: Runtime) -> bool:
     """All that was decided is durable, and nothing waits for a read."""
-    return runtime.committer.idle and not runtime.waiting_inputs and not runtime._effects
+    return runtime.committer.idle and not runtime.decisions.waiting_inputs and runtime.decisions.at_rest
 
 
 # ---- memory and disk

@@ -14,7 +14,7 @@ from perdure.engine.resetting import Reset, post_reset_options, reset_workflow
 from perdure.engine.state import Run
 from perdure.engine.turn import Shared
 from perdure.errors import InvalidArgument
-from perdure.runtime.runtime import missing_run
+from perdure.runtime.decisions import missing_run
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime

@@ -44,7 +44,7 @@ class Owners:
             self._hard
             + len(self._held)
             + len(runtime.mail.on_way)
-            + runtime.waiting_inputs
+            + runtime.decisions.waiting_inputs
             + (not runtime.committer.idle)
         )
 
@@ -113,8 +113,8 @@ class Owners:
             yield why()
         if runtime.mail.on_way:
             yield f"{_count(len(runtime.mail.on_way), 'message')} between workflows not delivered yet"
-        if runtime.waiting_inputs:
-            yield f"{_count(runtime.waiting_inputs, 'request')} not decided yet"
+        if runtime.decisions.waiting_inputs:
+            yield f"{_count(runtime.decisions.waiting_inputs, 'request')} not decided yet"
         if not runtime.committer.idle:
             yield "decisions are being written"
         if soft_too:

@@ -27,7 +27,7 @@ REST_SECONDS = 0.001
 
 def fetch(runtime: Runtime, loaded: Loaded, item: Entry, needs: Needs | NeedsRun | NeedsReading) -> None:
     """Bring it, then decide `item` again; those behind it wait."""
-    runtime.block(loaded)
+    runtime.decisions.block(loaded)
     loaded.inputs.appendleft(item)
     if isinstance(needs, Needs):
         item.postponed()
@@ -44,22 +44,22 @@ def once_durable(runtime: Runtime, loaded: Loaded, read: Callable[[], None]) -> 
 
     def refused(error: PerdureError) -> None:
         loaded.dead = True
-        runtime.unblock(loaded)
-        runtime.pump(loaded)
+        runtime.decisions.unblock(loaded)
+        runtime.decisions.pump(loaded)
 
     runtime.committer.follow(Callback(read, refused), loaded.batch_no)
 
 
 def _give_up(runtime: Runtime, loaded: Loaded, item: Entry, error: PerdureError) -> None:
     loaded.inputs.popleft()
-    runtime.unblock(loaded)
+    runtime.decisions.unblock(loaded)
     item.give_up(error)
-    runtime.pump(loaded)
+    runtime.decisions.pump(loaded)
 
 
 def _go_on(runtime: Runtime, loaded: Loaded) -> None:
-    runtime.unblock(loaded)
-    runtime.pump(loaded)
+    runtime.decisions.unblock(loaded)
+    runtime.decisions.pump(loaded)
 
 
 def _bring_events(runtime: Runtime, loaded: Loaded, item: Entry, needs: Needs) -> None:

@@ -1,61 +1,35 @@
-"""The runtime: where inputs come in, are decided one at a time for each execution, and are answered once durable.
+"""The runtime: one node's parts, from start to stop, and what others ask of them.
 
-Everything runs on one event loop. An input is decided at once when its execution is loaded and nothing waits before
-it; loading is the only thing it can wait for. What a decision wants done (effects) is carried out in the same round:
-offered tasks meet parked polls and are started, messages reach their receivers, all in the same batch where possible.
-`committer.py` does the rest.
+Everything runs on one event loop. Inputs are decided in `decisions.py`, one at a time for each execution, written by
+`committer.py`, and answered once durable.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
-
-from temporalio.api.workflowservice.v1 import (
-    RespondWorkflowTaskCompletedResponse,
-)
 
 from perdure.call import PENDING, Pending, Reply, Waiter
 from perdure.clock import SECOND, Entropy, Monotonic, SkippingTime, Time
 from perdure.config import Config, ConfigError
 from perdure.engine.execution import WORKFLOW, Execution
-from perdure.engine.finishing import finish
 from perdure.engine.kinds import KINDS
 from perdure.engine.limits import Limits
 from perdure.engine.record import Record
-from perdure.engine.stale import Stale
 from perdure.engine.state import Run
-from perdure.engine.turn import (
-    Closed,
-    Forget,
-    ListTargets,
-    Needs,
-    NeedsReading,
-    NeedsRun,
-    OfferActivityTask,
-    OfferWorkflowTask,
-    Rearm,
-    Send,
-    Shared,
-    Turn,
-    UpdateAdmitted,
-    UpdatesMoved,
-)
-from perdure.enums import ResourceExhaustedCause
-from perdure.errors import Internal, NotFound, PerdureError, ResourceExhausted, Unavailable
+from perdure.engine.turn import Shared, Turn
 from perdure.log import Log
 from perdure.matching import Matching
 from perdure.matching.workers import WorkerRegistry
-from perdure.runtime import deletion, namespace_rows, readings
+from perdure.runtime import namespace_rows
 from perdure.runtime.alarms import Alarm, Alarms
 from perdure.runtime.committer import Committer
+from perdure.runtime.decisions import Decisions, missing_run
 from perdure.runtime.dispatch import Dispatch
 from perdure.runtime.executions import Executions, Key, Loaded
 from perdure.runtime.followers import Callback, FirstRows
 from perdure.runtime.histories import Histories
-from perdure.runtime.inputs import Entry, Input, Insistent, Outcome
-from perdure.runtime.line import Line
+from perdure.runtime.inputs import Input, Insistent, Outcome
 from perdure.runtime.lookups import Lookups
 from perdure.runtime.mail import Mail
 from perdure.runtime.namespaces import Namespace, Namespaces, decode_namespace
@@ -70,13 +44,9 @@ from perdure.runtime.wakes import Wakes
 from perdure.runtime.waking import Wake
 from perdure.storage.store import Store, StoreFailed
 
-INPUTS_PER_EXECUTION = 1000
-_NO_TYPES: Mapping[str, int] = {}
 RUNS_WOKEN_AT_A_TIME = 300
 """No more runs are woken while so many were decided on and are not being written yet."""
 CACHE_BYTES = 64 * 1024 * 1024
-_BUSY_WORKFLOW = int(ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW)
-_EMPTY_COMPLETION = RespondWorkflowTaskCompletedResponse().SerializeToString()
 
 Decide = Callable[[Turn], Reply | Outcome | Pending | None]
 Starts = Callable[[Shared, Run | None], Reply | Outcome | Pending | None]
@@ -136,13 +106,9 @@ class Runtime:
         self.cluster_id = ""
         self._failed = failed or (lambda failure: None)
         self._points = points
-        self._effects: deque[tuple[Any, Any]] = deque()
-        """(the Loaded, its effect), or (None, an Entry of our own)."""
-        self._carrying_out = False
-        self.line = Line()
-        self._loading = 0
-        """Executions whose inputs wait for a read."""
-        self._poisoned = False
+        self.decisions = Decisions(self)
+        self.enter = self.decisions.enter  # bound once, without a call more: all that happens comes this way
+        self.ready = self.decisions.ready
         self._housekeeping: Alarm | None = None
         # Made at start, when the store is open:
         self.committer: Committer
@@ -167,7 +133,7 @@ class Runtime:
             on_sealed=self._sealed,
             on_unsealed=self.unsealed,
             on_failed=self._failed,
-            on_room=self._room,
+            on_room=self.decisions.room,
             on_landed=self._landed,
             on_lost=self._lost,
             on_dead=self._left_cache,
@@ -177,6 +143,7 @@ class Runtime:
         )
         self.dispatch = Dispatch(self, task_no)
         self.mail = Mail(self, message_no)
+        self.decisions.start(self.committer, self.dispatch, self.mail)
         first_rows = FirstRows()
         missing = namespace_rows.missing(self)
         for write in missing:
@@ -291,209 +258,7 @@ class Runtime:
 
         self.enter(Input(self, key, run_id, decide, waiter, starts=True))
 
-    def enter(self, item: Entry) -> None:
-        """Take an input: decide it now, or when what it needs is in memory and those before it are done."""
-        if item.waiter is not None and (self.line.waits or self.committer.full or self._poisoned):
-            self.line.join(item)
-        else:
-            self._admit(item)
-
-    def _admit(self, item: Entry) -> None:
-        loaded = self.executions.get(item.key)
-        if loaded.inputs or loaded.blocked:
-            if len(loaded.inputs) >= INPUTS_PER_EXECUTION and item.waiter is not None:
-                item.give_up(ResourceExhausted("Workflow is busy.", _BUSY_WORKFLOW))
-                return
-            loaded.inputs.append(item)
-            item.postponed()
-            return
-        if self.executions.has(loaded, item.run_id):
-            self._process(loaded, item)
-        else:
-            loaded.inputs.append(item)
-            item.postponed()
-            self.pump(loaded)
-
-    def ready(self, item: Entry) -> bool:
-        """Whether `enter` would decide this input at once; loads its execution if the store answers inline."""
-        loaded = self.executions.get(item.key)
-        if loaded.inputs or loaded.blocked:
-            return False
-        if self.executions.has(loaded, item.run_id):
-            return True
-        self._load(loaded, item.run_id)
-        return self._idle(loaded) and self.executions.has(loaded, item.run_id)
-
-    def _idle(self, loaded: Loaded) -> bool:
-        return not loaded.blocked and not loaded.inputs
-
-    @property
-    def waiting_inputs(self) -> int:
-        """How many executions have inputs that wait for a read, and how many inputs wait for room."""
-        return self._loading + len(self.line)
-
-    def block(self, loaded: Loaded) -> None:
-        loaded.blocked = True
-        self._loading += 1
-
-    def unblock(self, loaded: Loaded) -> None:
-        loaded.blocked = False
-        self._loading -= 1
-        if self.skipper is not None:
-            self.skipper.poke()
-
-    def _load(self, loaded: Loaded, run_id: str) -> None:
-        self.block(loaded)
-
-        def came(failure: StoreFailed | None) -> None:
-            self.unblock(loaded)
-            if failure is not None:
-                self.log.error("an execution cannot be read", execution_id=loaded.key[2], reason=str(failure))
-                waiting, loaded.inputs = loaded.inputs, deque()
-                for item in waiting:
-                    item.give_up(Unavailable(str(failure)))
-                return
-            self.pump(loaded)
-
-        self.executions.load(loaded, run_id, came)
-
-    def pump(self, loaded: Loaded) -> None:
-        """Decide what waits at an execution, in order, until something must be loaded."""
-        while loaded.inputs and not loaded.blocked:
-            item = loaded.inputs[0]
-            if loaded.dead:
-                loaded.inputs.popleft()
-                self.enter(item)
-            elif self.executions.has(loaded, item.run_id):
-                loaded.inputs.popleft()
-                self._process(loaded, item)
-            else:
-                self._load(loaded, item.run_id)
-
-    def _process(self, loaded: Loaded, item: Entry) -> None:
-        """Decide one input."""
-        execution = loaded.execution
-        namespace = self.namespaces.find_by_id(execution.namespace_id)
-        shared = Shared(
-            execution,
-            self.time.now(),
-            self.entropy,
-            self.limits,
-            [],
-            [],
-            item.loaded_events,
-            _NO_TYPES if namespace is None else namespace.search_attributes,
-            self.namespaces.names,
-            item.readings,
-        )
-        item.attempts += 1
-        result: Reply | Outcome | Pending | None = None
-        try:
-            run_id = item.run_id
-            if not run_id and execution.current is not None:
-                run_id = execution.current.run_id
-            run: Any = execution.runs.get(run_id)
-            if item.starts:
-                result = item.decide(shared, run)
-            elif run is None:
-                raise missing_run(execution.execution_id, item.run_id)
-            else:
-                turn = Turn(shared, run)
-                result = item.decide(turn)
-                too_large = finish(turn)
-                if too_large is not None:
-                    result = Outcome(error=too_large)
-        except (Needs, NeedsRun, NeedsReading) as needs:
-            item.attempts -= 1
-            readings.fetch(self, loaded, item, needs)
-            return
-        except Stale:
-            pass
-        except PerdureError as error:
-            item.error = error.with_traceback(None)  # whose frames hold the item
-            if shared.touched:
-                self._poison(loaded, item, error)
-                return
-        except Exception as error:
-            self.log.error("decision failed", exc_info=error, workflow_id=execution.execution_id)
-            item.error = Internal(repr(error))
-            self._poison(loaded, item, error)
-            return
-        if isinstance(result, Outcome):
-            item.reply = result.reply
-            item.error = result.error
-            item.committed = result.committed
-        elif result is not None:
-            item.reply = result
-        for run in shared.touched:
-            self.committer.add_run(loaded, run)
-        item.decided()
-        if shared.effects:
-            self._effects.extend((loaded, effect) for effect in shared.effects)
-        self.committer.follow(item, loaded.batch_no)
-        if self._effects and not self._carrying_out:
-            self._carry_out()
-
-    def enter_next(self, item: Entry) -> None:
-        """Take an input in the round of the decision under way, when that is over: a thousand in a row do not nest."""
-        self._effects.append((None, item))
-
-    def _carry_out(self) -> None:
-        """Effects in order; carrying one out may decide more inputs, whose effects join the line."""
-        self._carrying_out = True
-        try:
-            while self._effects:
-                loaded, effect = self._effects.popleft()
-                if isinstance(effect, Entry):
-                    self.enter(effect)
-                elif isinstance(effect, OfferWorkflowTask):
-                    self.dispatch.offer_workflow_task(loaded, effect.run)
-                elif isinstance(effect, OfferActivityTask):
-                    if effect.scheduled_event_id:
-                        self.dispatch.offer_activity_task(loaded, effect.run, effect.scheduled_event_id)
-                    else:
-                        self.dispatch.offer_standalone_activity(loaded, effect.run)
-                elif isinstance(effect, Send):
-                    self.mail.send(effect.message)
-                elif isinstance(effect, Closed):
-                    self._closed(loaded, effect.run)
-                elif isinstance(effect, UpdatesMoved):
-                    self.updates.moved(loaded, effect)
-                elif isinstance(effect, UpdateAdmitted):
-                    self.updates.admitted(loaded, effect)
-                elif isinstance(effect, Rearm):
-                    self.wakes.arm(loaded.key, effect.run.run_id, KINDS[loaded.key[1]].next_deadline(effect.run))
-                elif isinstance(effect, Forget):
-                    deletion.forget_now(self, loaded, effect.run)
-                elif isinstance(effect, ListTargets):
-                    self.lookups.start(effect.record)
-        finally:
-            self._carrying_out = False
-
-    def _closed(self, loaded: Loaded, run: Run) -> None:
-        if loaded.queries:
-            item = Input(self, loaded.key, run.run_id, lambda turn: PENDING)
-            item.committed = lambda: self.queries.unblock(loaded, run)
-            self.committer.follow(item, loaded.batch_no)
-
-    # ---- what went wrong
-    def _poison(self, loaded: Loaded, item: Entry, error: BaseException) -> None:
-        """A decision failed half-way (a defect): its changes must not be written. The open batch is given up; all
-        else that was in it is decided again."""
-        self._effects.clear()
-        self._poisoned = True
-        self.committer.abandon(loaded)
-        item.give_up(item.error or Internal(repr(error)))
-
-    def _room(self) -> None:
-        """A batch was sealed or written: there is room for inputs that waited."""
-        self._poisoned = False
-        line = self.line
-        while line.waits and not self.committer.full and not self._poisoned:
-            item = line.next()
-            if not getattr(item.waiter, "gone", False):  # else nobody waits for it any more: it has not happened
-                self._admit(item)
-
+    # ---- what became of a batch
     def _landed(self, added: list[int], deleted: list[int]) -> None:
         self.matching.committed(added, deleted)
 
@@ -556,10 +321,3 @@ class Runtime:
         self.committer.follow(
             Callback(lambda: waiter.finish(reply), lambda error: waiter.fail(error)), self.committer.newest_no
         )
-
-
-def missing_run(workflow_id: str, run_id: str) -> NotFound:
-    """The reference's texts for a run that is not there."""
-    if not run_id:
-        return NotFound(f"workflow not found for ID: {workflow_id}")
-    return NotFound(f'workflow execution not found for workflow ID "{workflow_id}" and run ID "{run_id}"')

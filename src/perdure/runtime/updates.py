@@ -250,7 +250,7 @@ class UpdateWithStart(AwaitedUpdate):
         if self._closed_over(progress.error) and not self._retried:
             self._retried = True
             self.prepare_again()
-            self.runtime.enter_next(self)
+            self.runtime.decisions.enter_next(self)
             return True
         return super().moved(progress, batch_no)
 

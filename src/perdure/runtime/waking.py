@@ -37,7 +37,7 @@ class Wake(Entry):
             return
         # What is written is armed with what is due next: if that is now, it comes when others had their turn.
         if self.runtime.wakes.more() or not self.written:
-            self.runtime.enter_next(_WakeOnce(self.runtime, self.key, self.run_id))
+            self.runtime.decisions.enter_next(_WakeOnce(self.runtime, self.key, self.run_id))
 
     def more(self, shared: Shared, run: Any) -> Pending:
         """Others may be due at the same time; each is a turn of its own. A run that was deleted meanwhile has nothing

@@ -21,9 +21,9 @@ fault(
 )
 fault(
     "a deduplicated reply leaves without a barrier",
-    "runtime/runtime.py",
-    "        self.committer.follow(item, loaded.batch_no)\n        if self._effects and",
-    "        self.committer.follow(item, loaded.batch_no if shared.touched else 0)\n        if self._effects and",
+    "runtime/decisions.py",
+    "        self._committer.follow(item, loaded.batch_no)\n        if self._effects and",
+    "        self._committer.follow(item, loaded.batch_no if shared.touched else 0)\n        if self._effects and",
 )
 AREA.fault_in_several_places(
     "buffered events are flushed at the commit instead of in their turn",
@@ -122,9 +122,9 @@ fault(
 )
 fault(
     "a decision that failed half-way is written",
-    "runtime/runtime.py",
-    "        self.committer.abandon(loaded)\n",
-    "        self.committer.add_run(loaded, next(iter(loaded.execution.runs.values())))\n        self._poisoned = False\n",
+    "runtime/decisions.py",
+    "        self._committer.abandon(loaded)\n",
+    "        self._committer.add_run(loaded, next(iter(loaded.execution.runs.values())))\n        self._poisoned = False\n",
     "tests/runtime/test_defects.py",
 )
 fault(

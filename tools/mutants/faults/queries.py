@@ -39,7 +39,7 @@ fault(
 )
 fault(
     "a query that waits when its workflow closes is lost",
-    "runtime/runtime.py",
+    "runtime/decisions.py",
     "        if loaded.queries:\n            item = Input(",
     "        if not loaded.queries:\n            item = Input(",
 )
