@@ -12,14 +12,17 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.activity.v1 import ActivityOptions
 from temporalio.api.common.v1 import RetryPolicy
 from temporalio.api.failure.v1 import Failure
-from temporalio.api.schedule.v1 import CalendarSpec, IntervalSpec, ScheduleSpec
+from temporalio.api.schedule.v1 import CalendarSpec, IntervalSpec, Schedule, ScheduleAction, ScheduleSpec
 from temporalio.api.workflowservice.v1 import RespondActivityTaskFailedRequest, StartWorkflowExecutionRequest
 
+from perdure.clock import SeededEntropy
 from perdure.engine.activities import fail_activity
 from perdure.engine.cron import validate
 from perdure.engine.describe import describe
 from perdure.engine.failures import next_delay
+from perdure.engine.limits import Limits
 from perdure.engine.schedules.canonical import canonical_spec
+from perdure.engine.schedules.checking import check_schedule
 from perdure.engine.schedules.spec import compile_spec
 from perdure.engine.standalone import operating
 from perdure.engine.times import DAY, LAST_MOMENT, MAX_DURATION, SECOND, later, make_legal, set_timestamp, timestamp_us
@@ -179,6 +182,18 @@ def test_what_a_schedule_says_of_moments_beyond_the_calendar_becomes_its_ends() 
 def test_the_interval_of_a_policy_that_retries_nothing_is_shown_whatever_it_says(coefficient: float) -> None:
     policy = RetryPolicy(initial_interval=Duration(seconds=5), backoff_coefficient=coefficient, maximum_attempts=1)
     assert all(0 <= next_delay(policy, attempt) <= 500 * SECOND for attempt in range(1, 6))
+
+
+def test_timeouts_of_a_scheduled_workflow_are_shown_as_they_are_in_force() -> None:
+    schedule = Schedule()
+    action = schedule.action.start_workflow
+    action.workflow_id, action.workflow_type.name, action.task_queue.name = "order", "Order", "orders"
+    for name in ("workflow_execution_timeout", "workflow_run_timeout", "workflow_task_timeout"):
+        getattr(action, name).seconds = (1 << 63) - 1
+    checked = check_schedule(schedule, "default", Limits(), {}, SeededEntropy(1))
+    kept = ScheduleAction.FromString(checked.action)
+    assert kept.start_workflow.workflow_run_timeout.seconds == CENTURY
+    assert readable(kept)
 
 
 # ---- the last second

@@ -98,6 +98,17 @@ def check_attributes(
     return {name: value.SerializeToString(deterministic=True) for name, value in fields.items() if not is_null(value)}
 
 
+_COMPLETED: Final = (
+    "task_queue",
+    "search_attributes",
+    "retry_policy",
+    "workflow_execution_timeout",
+    "workflow_run_timeout",
+    "workflow_task_timeout",
+)
+"""What checking a start fills in or caps."""
+
+
 def _check_action(
     action: NewWorkflowExecutionInfo, namespace: str, limits: Limits, types: Mapping[str, int], entropy: Entropy
 ) -> None:
@@ -109,8 +120,6 @@ def _check_action(
     request = start_request(action, namespace)
     request.workflow_id += _SUFFIX
     validate_start(request, limits, types, entropy)
-    action.task_queue.CopyFrom(request.task_queue)
-    if action.HasField("search_attributes"):
-        action.search_attributes.CopyFrom(request.search_attributes)
-    if action.HasField("retry_policy"):
-        action.retry_policy.CopyFrom(request.retry_policy)
+    for name in _COMPLETED:
+        if request.HasField(name):
+            getattr(action, name).CopyFrom(getattr(request, name))
