@@ -10,7 +10,9 @@ import grpc.aio
 import pytest
 
 from perdure import Server
+from perdure.clock import SkippingTime
 from perdure.config import ConfigError
+from perdure.engine.times import LAST_MOMENT
 from tests.api.client import Api, complete_workflow, schedule_activity, start_timer
 from tests.skipping.clock import DAY, HOUR, Clock, about
 
@@ -76,6 +78,23 @@ async def test_a_server_on_the_wall_clock_refuses_a_file_whose_time_is_ahead(tmp
 
     with pytest.raises(ConfigError, match=r"orders.db is 30.0 days ahead, because it was used with time skipping"):
         await Server(db_filename=str(tmp_path / "orders.db")).start()
+
+
+async def test_a_file_whose_time_is_at_the_end_of_skipping_opens_and_one_at_the_end_of_the_calendar_does_not(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path / "orders.db") as (server, _, clock):
+        await clock.unlock()
+        await clock.sleep_until(SkippingTime.LAST / 1e6)
+
+    async with serving(tmp_path / "orders.db") as (server, _, clock):
+        assert await clock.now() >= SkippingTime.LAST / 1e6
+        assert server.skipper is not None
+        server.skipper.time.jump(LAST_MOMENT)  # as earlier versions did
+        server.skipper._keep_offset()
+
+    with pytest.raises(ConfigError, match="near the end of the year 9999"):
+        await Server(db_filename=str(tmp_path / "orders.db"), time_skipping=True).start()
 
 
 async def test_a_file_of_a_server_that_never_skipped_opens_anywhere(tmp_path: Path) -> None:

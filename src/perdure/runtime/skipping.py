@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.call import Reply, Waiter
 from perdure.clock import SECOND, SkippingTime
+from perdure.config import ConfigError
 from perdure.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, PerdureError
 from perdure.runtime.alarms import Alarm
 from perdure.runtime.owners import Owners
@@ -40,6 +41,7 @@ cross."""
 ANSWER_MARGIN_SECONDS = 0.5
 """A sleep that its caller gives up on is told why so long before."""
 
+_CENTURY = 36_500 * 86_400 * SECOND
 _END = "9000-01-01T00:00:00Z"
 """`SkippingTime.LAST`, for people."""
 
@@ -91,9 +93,15 @@ class Skipper:
 
     # ---- life
     def resume(self, offset: bytes | None) -> None:
-        """Take up the offset stored under `OFFSET`, before anything is stamped."""
+        """Take up the offset stored under `OFFSET`, before anything is stamped. Raises ConfigError when it is one of an
+        earlier version, which skipped to the end of the calendar."""
         if offset is not None:
             self.time.resume(int(offset))
+            if self.time.now() > SkippingTime.LAST + _CENTURY:  # the wall's pace alone leads beyond LAST, but not there
+                raise ConfigError(
+                    "the time of this database is near the end of the year 9999, and clients cannot be told of what "
+                    "follows (start with another file)"
+                )
 
     def start(self) -> None:
         """The runtime is up."""
