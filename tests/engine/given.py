@@ -18,21 +18,14 @@ from temporalio.api.history.v1 import History, HistoryEvent
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest, StartWorkflowExecutionRequest
 
 from perdure.clock import SeededEntropy
+from perdure.engine.effects import OfferActivityTask, OfferWorkflowTask
 from perdure.engine.execution import WORKFLOW, Execution
 from perdure.engine.limits import Limits
+from perdure.engine.needs import Needs, NeedsReading, NeedsRun, Reading
 from perdure.engine.state import Run
 from perdure.engine.times import SECOND, set_duration
 from perdure.engine.tokens import WORKFLOW_TASK, decode_token
-from perdure.engine.turn import (
-    Needs,
-    NeedsReading,
-    NeedsRun,
-    OfferActivityTask,
-    OfferWorkflowTask,
-    Reading,
-    Shared,
-    Turn,
-)
+from perdure.engine.turn import Shared, Turn
 from perdure.errors import PerdureError
 
 NOON = 1_767_268_800 * SECOND

@@ -7,13 +7,14 @@ from typing import Any
 
 from perdure.clock import SeededEntropy
 from perdure.engine.batches.jobs import COMPLETED, Job, start_job, take_targets
+from perdure.engine.effects import Send
 from perdure.engine.execution import BATCH, Execution
 from perdure.engine.kinds import KINDS
 from perdure.engine.limits import Limits
 from perdure.engine.messages import AGAIN, DONE, FAILED, BatchOperation, BatchResult
 from perdure.engine.record import Record
 from perdure.engine.times import SECOND
-from perdure.engine.turn import Send, Shared
+from perdure.engine.turn import Shared
 from tests.engine.given import NOON
 
 KIND = KINDS[BATCH]

@@ -12,10 +12,10 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
 from perdure.engine import chains, failures
+from perdure.engine.needs import Needs
 from perdure.engine.signals import signal_workflow
 from perdure.engine.state import Run
 from perdure.engine.times import SECOND, duration_us, timestamp_us
-from perdure.engine.turn import Needs
 from tests.engine.given import (
     NOON,
     Scene,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from perdure.engine.closing import terminate
 from perdure.engine.codec import decode, encode_core
 from perdure.engine.describe import describe
+from perdure.engine.effects import Closed
 from perdure.engine.signals import signal_workflow
-from perdure.engine.turn import Closed
 from perdure.engine.waking import next_deadline
 from perdure.errors import NotFound
 from tests.engine.given import Scene, given, payloads, schedule_activity, seconds, start_timer

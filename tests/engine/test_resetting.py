@@ -24,6 +24,7 @@ from perdure.engine.activities import complete_activity
 from perdure.engine.closing import terminate
 from perdure.engine.codec import decode, encode_core
 from perdure.engine.describe import describe
+from perdure.engine.effects import OfferActivityTask
 from perdure.engine.failing import fail_workflow_task
 from perdure.engine.resetting import Reset, reset_workflow
 from perdure.engine.signals import request_cancel, signal_workflow
@@ -31,7 +32,7 @@ from perdure.engine.start import start_workflow
 from perdure.engine.state import Run
 from perdure.engine.times import SECOND, timestamp_us
 from perdure.engine.tokens import WORKFLOW_TASK, decode_token
-from perdure.engine.turn import OfferActivityTask, Shared
+from perdure.engine.turn import Shared
 from perdure.engine.waking import next_deadline
 from perdure.engine.workflow_options import update_workflow_options
 from perdure.errors import InvalidArgument

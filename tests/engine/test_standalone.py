@@ -24,6 +24,7 @@ from temporalio.api.workflowservice.v1 import (
 
 from perdure.clock import SeededEntropy
 from perdure.engine.activity_options import STANDALONE_PATHS, mask_paths
+from perdure.engine.effects import OfferActivityTask
 from perdure.engine.execution import ACTIVITY, Execution
 from perdure.engine.kinds import KINDS
 from perdure.engine.limits import Limits
@@ -35,7 +36,7 @@ from perdure.engine.standalone.starting import Started, start, validate_start
 from perdure.engine.standalone.state import OUTCOME, ActivityTurn, item
 from perdure.engine.times import SECOND, duration_us, timestamp_us
 from perdure.engine.tokens import ACTIVITY_TASK, TaskToken, decode_token
-from perdure.engine.turn import OfferActivityTask, Shared
+from perdure.engine.turn import Shared
 from perdure.engine.workflow_tasks import Poller
 from perdure.errors import ActivityAlreadyStarted, FailedPrecondition, InvalidArgument, NotFound, PerdureError
 from tests.engine.given import NOON, payloads, seconds

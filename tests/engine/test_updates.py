@@ -11,6 +11,7 @@ from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedReques
 from perdure.engine.closing import terminate
 from perdure.engine.codec import all_items, decode, encode_core, item_value
 from perdure.engine.completing import complete_workflow_task
+from perdure.engine.effects import OfferWorkflowTask, UpdateProgress, UpdatesMoved
 from perdure.engine.failing import fail_workflow_task
 from perdure.engine.limits import Limits
 from perdure.engine.pausing import pause_workflow, unpause_workflow
@@ -18,7 +19,6 @@ from perdure.engine.signals import signal_workflow
 from perdure.engine.speculative import SCHEDULE_TO_START
 from perdure.engine.state import Run
 from perdure.engine.tokens import WORKFLOW_TASK, decode_token
-from perdure.engine.turn import OfferWorkflowTask, UpdateProgress, UpdatesMoved
 from perdure.engine.updates import ACCEPTED, ADMITTED, COMPLETED, admit, look_up, reapply_update
 from perdure.engine.workflow_tasks import reissue_workflow_task, schedule_workflow_task, virtual_events
 from perdure.errors import (

@@ -11,8 +11,8 @@ from temporalio.api.protocol.v1 import Message
 from temporalio.api.update.v1 import Acceptance, Meta, Outcome, Rejection, Request, Response
 from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
+from perdure.engine.effects import UpdateProgress, UpdatesMoved
 from perdure.engine.state import Run
-from perdure.engine.turn import UpdateProgress, UpdatesMoved
 from perdure.engine.updates import admit, look_up
 from tests.engine.given import Scene, command, payloads
 

@@ -9,10 +9,10 @@ from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse
 
 from perdure.engine.activities import StartedActivity, start_activity_task
 from perdure.engine.delivery import deliver
+from perdure.engine.effects import Send
 from perdure.engine.messages import Message, decode, encode
 from perdure.engine.state import Run
 from perdure.engine.tokens import ACTIVITY_TASK, TaskToken, decode_token
-from perdure.engine.turn import Send
 from perdure.engine.workflow_tasks import Poller
 from tests.engine.given import NOON, Scene
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.enums.v1 import QueryResultType
 
-from perdure.engine.turn import Needs
+from perdure.engine.needs import Needs
 from perdure.errors import NotFound, Unavailable
 from perdure.matching.backlog import BEGINNING
 from tests.api.client import (

@@ -21,10 +21,11 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.api.call import PENDING, Call, Pending, Reply
 from perdure.api.checks import check_execution, longer_than
 from perdure.api.workflows import start_reply
+from perdure.engine.effects import UpdateProgress
 from perdure.engine.execution import WORKFLOW
 from perdure.engine.links import validate_links
 from perdure.engine.state import Run
-from perdure.engine.turn import Shared, Turn, UpdateProgress
+from perdure.engine.turn import Shared, Turn
 from perdure.engine.update_with_start import StartedWithUpdate, update_with_start
 from perdure.engine.updates import ADMITTED, COMPLETED, admit, look_up
 from perdure.engine.validation import validate_start

@@ -25,13 +25,14 @@ from temporalio.api.workflowservice.v1 import (
 from perdure.engine import attempts, failures
 from perdure.engine.activity_commands import fixed_answer
 from perdure.engine.apply import remove_activity
+from perdure.engine.effects import OfferActivityTask
 from perdure.engine.items import Activity
 from perdure.engine.pause_info import note_pauses
 from perdure.engine.stale import Stale
 from perdure.engine.state import ACTIVITY, Run
 from perdure.engine.times import set_timestamp
 from perdure.engine.tokens import ACTIVITY_TASK, TaskToken
-from perdure.engine.turn import OfferActivityTask, Turn
+from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import Poller, schedule_workflow_task
 from perdure.enums import EventType
 from perdure.errors import InvalidArgument, NotFound

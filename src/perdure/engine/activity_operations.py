@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from temporalio.api.workflow.v1 import PendingActivityInfo
 
 from perdure.engine.activities import arm
+from perdure.engine.effects import OfferActivityTask
 from perdure.engine.items import Activity
 from perdure.engine.pause_info import note_pauses
 from perdure.engine.state import ACTIVITY
 from perdure.engine.times import later, set_timestamp
-from perdure.engine.turn import OfferActivityTask, Turn
+from perdure.engine.turn import Turn
 from perdure.errors import FailedPrecondition, NotFound
 
 

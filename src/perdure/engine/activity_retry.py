@@ -7,11 +7,12 @@ from temporalio.api.failure.v1 import Failure
 
 from perdure.engine import failures
 from perdure.engine.activities import arm
+from perdure.engine.effects import OfferActivityTask
 from perdure.engine.items import Activity
 from perdure.engine.limits import Limits
 from perdure.engine.state import ACTIVITY
 from perdure.engine.times import later
-from perdure.engine.turn import OfferActivityTask, Turn
+from perdure.engine.turn import Turn
 
 
 def retry(turn: Turn, activity: Activity, failure: Failure | None, *, completed_at: int = 0) -> int:

@@ -14,13 +14,14 @@ from perdure.engine import cron
 from perdure.engine.activity_commands import merged_priority
 from perdure.engine.apply import is_null
 from perdure.engine.closing import HISTORY_SERVICE, terminate
+from perdure.engine.effects import Send
 from perdure.engine.execution import Current
 from perdure.engine.finishing import finish
 from perdure.engine.messages import ChildStarted, ChildStartFailed, Message, ParentClosed, StartChild
 from perdure.engine.signals import request_cancel
 from perdure.engine.start import create_run
 from perdure.engine.times import SECOND, duration_us, later, set_duration, set_timestamp
-from perdure.engine.turn import Send, Shared, Turn
+from perdure.engine.turn import Shared, Turn
 from perdure.engine.workflow_tasks import schedule_workflow_task
 from perdure.enums import (
     ContinueAsNewInitiator,

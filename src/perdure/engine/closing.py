@@ -8,10 +8,11 @@ from typing import Final
 from temporalio.api.common.v1 import Link, Payloads
 
 from perdure.engine import chains, children, updates, watching
+from perdure.engine.effects import Closed
 from perdure.engine.pause_info import note_pauses
 from perdure.engine.speculative import forget_speculative
 from perdure.engine.state import CANCEL, SIGNAL, TIMER
-from perdure.engine.turn import Closed, Turn
+from perdure.engine.turn import Turn
 from perdure.enums import EventType, WorkflowTaskFailedCause
 from perdure.errors import NotFound
 

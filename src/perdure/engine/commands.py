@@ -14,7 +14,8 @@ from perdure.engine.bad_command import BadCommand
 from perdure.engine.closing import after_close
 from perdure.engine.completion import Completion, attributes_missing
 from perdure.engine.continuing import continue_as_new
-from perdure.engine.turn import OfferActivityTask, Turn
+from perdure.engine.effects import OfferActivityTask
+from perdure.engine.turn import Turn
 from perdure.enums import CommandType, EventType, WorkflowTaskFailedCause
 from perdure.errors import InvalidArgument
 

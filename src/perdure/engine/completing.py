@@ -18,6 +18,7 @@ from perdure.engine.activities import StartedActivity, start_eager_activity
 from perdure.engine.bad_command import BadCommand
 from perdure.engine.commands import check_sequence, run_commands
 from perdure.engine.completion import Completion
+from perdure.engine.effects import Rearm
 from perdure.engine.failing import REPORTED_PROBLEMS, fail_for_bad_command, write_timeout
 from perdure.engine.items import WorkflowTask
 from perdure.engine.pausing import hold_activities
@@ -25,7 +26,7 @@ from perdure.engine.speculative import leaves_no_trace, make_normal, schedule_sp
 from perdure.engine.state import Run
 from perdure.engine.times import MAX_DURATION, duration_us
 from perdure.engine.tokens import TaskToken
-from perdure.engine.turn import Rearm, Turn
+from perdure.engine.turn import Turn
 from perdure.engine.update_messages import carry_out_rest
 from perdure.engine.updates import has_unsent, reject_unanswered
 from perdure.engine.worker_marks import BUILD_IDS, note_build_id, note_reset_point

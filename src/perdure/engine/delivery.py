@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perdure.engine import childhood, children, externals
 from perdure.engine.batches.operations import operate
+from perdure.engine.effects import Send
 from perdure.engine.finishing import finish
 from perdure.engine.messages import (
     BatchOperation,
@@ -22,7 +23,7 @@ from perdure.engine.messages import (
 )
 from perdure.engine.schedules import starting
 from perdure.engine.state import Run
-from perdure.engine.turn import Send, Shared, Turn
+from perdure.engine.turn import Shared, Turn
 
 
 def deliver(shared: Shared, run: Run | None, message: Message) -> None:

@@ -17,10 +17,11 @@ from perdure.engine import signals
 from perdure.engine.apply import remove_external
 from perdure.engine.bad_command import BadCommand
 from perdure.engine.completion import Completion, attributes_missing
+from perdure.engine.effects import Send
 from perdure.engine.items import External
 from perdure.engine.messages import CancelExternal, ExternalResult, SignalExternal
 from perdure.engine.state import CANCEL, SIGNAL
-from perdure.engine.turn import Send, Shared, Turn
+from perdure.engine.turn import Shared, Turn
 from perdure.engine.workflow_tasks import schedule_workflow_task
 from perdure.enums import (
     CancelExternalWorkflowExecutionFailedCause,

@@ -14,11 +14,12 @@ from typing import Any, Final
 
 from msgspec import msgpack
 
+from perdure.engine.effects import Effect, Send
 from perdure.engine.execution import Current
 from perdure.engine.items import Fields
 from perdure.engine.messages import Message
 from perdure.engine.state import RUNNING, Changes
-from perdure.engine.turn import Effect, Send, Shared
+from perdure.engine.turn import Shared
 
 FORMAT: Final = 1
 

@@ -17,13 +17,15 @@ from temporalio.api.workflow.v1 import PostResetOperation, WorkflowExecutionOpti
 from perdure.engine import reapplying, watching
 from perdure.engine.children import tell_children
 from perdure.engine.closing import HISTORY_SERVICE, terminate
+from perdure.engine.effects import OfferActivityTask
 from perdure.engine.execution import Current
 from perdure.engine.finishing import finish
 from perdure.engine.messages import CancelExternal, SignalExternal, StartChild
+from perdure.engine.needs import NeedsReading, NeedsRun
 from perdure.engine.rebuilding import Later, Rebuilding
 from perdure.engine.state import ACTIVITY, RUNNING, Run
 from perdure.engine.times import later
-from perdure.engine.turn import NeedsReading, NeedsRun, OfferActivityTask, Shared, Turn
+from perdure.engine.turn import Shared, Turn
 from perdure.engine.waking import RUN_ORDER
 from perdure.engine.workflow_options import merged_options, option_paths, update_workflow_options
 from perdure.engine.workflow_tasks import schedule_workflow_task

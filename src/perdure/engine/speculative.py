@@ -13,10 +13,11 @@ from typing import Final
 
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
 
+from perdure.engine.effects import OfferWorkflowTask, Rearm
 from perdure.engine.items import WorkflowTask
 from perdure.engine.state import WORKFLOW_TASK, Run
 from perdure.engine.times import SECOND
-from perdure.engine.turn import OfferWorkflowTask, Rearm, Turn
+from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import virtual_scheduled, virtual_started
 
 SCHEDULE_TO_START: Final = 5 * SECOND

@@ -13,21 +13,22 @@ come after writing (the 51st command of a completion), the caller keeps a `mark`
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct, field
 from temporalio.api.history.v1 import History, HistoryEvent
 
 from perdure.clock import Entropy
 from perdure.engine.apply import APPLY
+from perdure.engine.effects import Effect, Send, UpdateProgress, UpdatesMoved
 from perdure.engine.execution import Current, Execution
 from perdure.engine.framing import frame, varint
 from perdure.engine.limits import Limits
 from perdure.engine.messages import Message
+from perdure.engine.needs import Needs, Reading
 from perdure.engine.state import Run, Snapshot
 from perdure.engine.times import set_timestamp
 from perdure.enums import EventType
-from perdure.errors import PerdureError
 
 _COMPLETIONS = frozenset(
     {
@@ -59,115 +60,6 @@ _CHILD_CLOSES = {
     EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED: "child_workflow_execution_canceled_event_attributes",
     EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED: "child_workflow_execution_terminated_event_attributes",
 }
-
-
-class Needs(Exception):
-    """The turn needs stored events that the state does not hold. Raised before anything was changed; the runtime loads
-    them and decides again with `Turn.loaded` filled."""
-
-    def __init__(self, run: Run, event_ids: tuple[int, ...]) -> None:
-        super().__init__(run.run_id, event_ids)
-        self.run = run
-        self.event_ids = event_ids
-
-
-class NeedsRun(Exception):
-    """The turn needs another run of its execution in memory. The runtime loads it, if it is there, and decides again
-    with `run_id` among `Shared.readings`."""
-
-    def __init__(self, run_id: str) -> None:
-        super().__init__(run_id)
-        self.run_id = run_id
-
-
-class Reading(Protocol):
-    """Takes a history in stored batches, in order and without gaps, and keeps what it wants of it."""
-
-    next_event_id: int
-
-    def take(self, first_event_id: int, last_event_id: int, blob: bytes) -> None: ...
-
-
-class NeedsReading(Exception):
-    """The turn needs a run's whole history to have gone through `reading`. The runtime sees to that, a bit at a time,
-    and decides again with the reading in `Shared.readings`, by `key` (the run ID unless another one is given); nothing
-    is decided about the execution meanwhile."""
-
-    def __init__(self, run: Run, reading: Reading, key: str = "") -> None:
-        super().__init__(run.run_id)
-        self.run = run
-        self.reading = reading
-        self.key = key or run.run_id
-
-
-class OfferWorkflowTask(Struct, eq=False):
-    """Give the run's pending workflow task to matching (queue and stickiness are in the task)."""
-
-    run: Run
-
-
-class OfferActivityTask(Struct, eq=False):
-    """Of a workflow's run; with `scheduled_event_id` 0 that of a standalone activity's record."""
-
-    run: Any
-    scheduled_event_id: int
-
-
-class Send(Struct, eq=False):
-    message: Message
-
-
-class Closed(Struct, eq=False):
-    """The run closed: waiting queries, updates and polls must be told."""
-
-    run: Run
-
-
-class UpdateProgress(Struct, frozen=True):
-    """How far an update is. `stage` is a number of enums.UpdateWorkflowExecutionLifecycleStage, `outcome` a serialised
-    temporal.api.update.v1.Outcome (with COMPLETED only). `error`: it came to nothing, and its callers hear why."""
-
-    stage: int = 0
-    outcome: bytes = b""
-    error: PerdureError | None = None
-
-
-class UpdateAdmitted(Struct, eq=False):
-    """The run holds an update that no worker has seen. Nothing of it is durable."""
-
-    run: Run
-    update_id: str
-
-
-class UpdatesMoved(Struct, eq=False):
-    """Updates got on, by update ID: what each is at the end of the turn."""
-
-    run: Run
-    progress: dict[str, UpdateProgress]
-
-
-class Rearm(Struct, eq=False):
-    """The run's deadlines moved although the turn writes nothing: those of speculative tasks."""
-
-    run: Run
-
-
-class Forget(Struct, eq=False):
-    """Delete the run with the batch that this turn joins. It must be closed."""
-
-    run: Any
-    """A Run, or a Record of another kind."""
-
-
-class ListTargets(Struct, eq=False):
-    """Look up a page of what a batch job is about (`engine/batches`)."""
-
-    record: Any
-
-
-Effect = (
-    OfferWorkflowTask | OfferActivityTask | Send | Closed | UpdateAdmitted | UpdatesMoved | Rearm | Forget | ListTargets
-)
 
 
 class Shared(Struct, eq=False):

@@ -19,11 +19,12 @@ from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 from perdure.engine.apply import remove_update
 from perdure.engine.bad_command import BadCommand
 from perdure.engine.completion import Completion, attributes_missing
+from perdure.engine.effects import UpdateProgress
 from perdure.engine.failures import cut_causes
 from perdure.engine.framing import field
 from perdure.engine.items import AdmittedUpdate
 from perdure.engine.state import Run
-from perdure.engine.turn import Turn, UpdateProgress
+from perdure.engine.turn import Turn
 from perdure.engine.updates import COMPLETED, IS_ACCEPTED, accepted_now, check_total, drop_admitted
 from perdure.enums import EventType, WorkflowTaskFailedCause
 from perdure.errors import FailedPrecondition

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from temporalio.api.update.v1 import Request
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
+from perdure.engine.effects import UpdateProgress
 from perdure.engine.finishing import finish
 from perdure.engine.start import StartOutcome, existing, start_workflow
 from perdure.engine.state import Run
-from perdure.engine.turn import Shared, Turn, UpdateProgress
+from perdure.engine.turn import Shared, Turn
 from perdure.engine.updates import admit, check_admission, progress_of
 from perdure.enums import WorkflowIdConflictPolicy
 from perdure.errors import MultiOperationFailed, OperationAborted, PerdureError

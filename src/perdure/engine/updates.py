@@ -14,10 +14,11 @@ from typing import Final
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.update.v1 import Outcome, Request
 
+from perdure.engine.effects import UpdateAdmitted, UpdateProgress
 from perdure.engine.items import AdmittedUpdate, Update
 from perdure.engine.speculative import schedule_speculative
 from perdure.engine.state import Run
-from perdure.engine.turn import Turn, UpdateAdmitted, UpdateProgress
+from perdure.engine.turn import Turn
 from perdure.enums import (
     EventType,
     ResourceExhaustedCause,

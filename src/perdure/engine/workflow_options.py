@@ -11,7 +11,8 @@ from temporalio.api.common.v1 import Priority
 from temporalio.api.workflow.v1 import VersioningOverride, WorkflowExecutionOptions
 
 from perdure.engine.apply import apply_options
-from perdure.engine.turn import OfferWorkflowTask, Turn
+from perdure.engine.effects import OfferWorkflowTask
+from perdure.engine.turn import Turn
 from perdure.engine.validation import validate_priority
 from perdure.engine.versioning import validate_versioning_override
 from perdure.enums import EventType

@@ -13,6 +13,7 @@ from functools import lru_cache
 from msgspec import Struct
 from temporalio.api.history.v1 import HistoryEvent
 
+from perdure.engine.effects import OfferWorkflowTask, Rearm
 from perdure.engine.framing import frame
 from perdure.engine.items import WorkflowTask
 from perdure.engine.stale import Stale
@@ -20,7 +21,7 @@ from perdure.engine.state import WORKFLOW_TASK, Run
 from perdure.engine.times import MINUTE, SECOND, set_duration, set_timestamp
 from perdure.engine.tokens import WORKFLOW_TASK as WORKFLOW_TASK_TOKEN
 from perdure.engine.tokens import TaskToken
-from perdure.engine.turn import OfferWorkflowTask, Rearm, Turn
+from perdure.engine.turn import Turn
 from perdure.enums import EventType, SuggestContinueAsNewReason, TaskQueueKind
 from perdure.errors import NotFound
 

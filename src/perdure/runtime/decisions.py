@@ -12,26 +12,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure.call import PENDING, Pending, Reply
-from perdure.engine.finishing import finish
-from perdure.engine.kinds import KINDS
-from perdure.engine.stale import Stale
-from perdure.engine.state import Run
-from perdure.engine.turn import (
+from perdure.engine.effects import (
     Closed,
     Forget,
     ListTargets,
-    Needs,
-    NeedsReading,
-    NeedsRun,
     OfferActivityTask,
     OfferWorkflowTask,
     Rearm,
     Send,
-    Shared,
-    Turn,
     UpdateAdmitted,
     UpdatesMoved,
 )
+from perdure.engine.finishing import finish
+from perdure.engine.kinds import KINDS
+from perdure.engine.needs import Needs, NeedsReading, NeedsRun
+from perdure.engine.stale import Stale
+from perdure.engine.state import Run
+from perdure.engine.turn import Shared, Turn
 from perdure.enums import ResourceExhaustedCause
 from perdure.errors import Internal, NotFound, PerdureError, ResourceExhausted, Unavailable
 from perdure.runtime import deletion, readings

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from perdure.engine.turn import Needs, NeedsReading, NeedsRun
+from perdure.engine.needs import Needs, NeedsReading, NeedsRun
 from perdure.errors import Internal, PerdureError, Unavailable
 from perdure.runtime.executions import Loaded
 from perdure.runtime.followers import Callback

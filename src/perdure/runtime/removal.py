@@ -10,11 +10,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from perdure.engine.closing import HISTORY_SERVICE, terminate
+from perdure.engine.effects import Forget
 from perdure.engine.execution import WORKFLOW
 from perdure.engine.finishing import finish
 from perdure.engine.record import Record
 from perdure.engine.state import Run
-from perdure.engine.turn import Forget, Shared, Turn
+from perdure.engine.turn import Shared, Turn
 from perdure.runtime import namespace_rows
 from perdure.runtime.inputs import Input, Outcome
 from perdure.runtime.namespaces import Namespace

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from perdure.call import PENDING, Pending
 from perdure.engine import activities, workflow_tasks
+from perdure.engine.effects import OfferActivityTask, OfferWorkflowTask
 from perdure.engine.execution import ACTIVITY, WORKFLOW
 from perdure.engine.record import Record
 from perdure.engine.stale import Stale
@@ -14,7 +15,7 @@ from perdure.engine.standalone import attempts
 from perdure.engine.standalone.state import ActivityTurn
 from perdure.engine.state import Run
 from perdure.engine.tokens import TaskToken
-from perdure.engine.turn import OfferActivityTask, OfferWorkflowTask, Shared, Turn
+from perdure.engine.turn import Shared, Turn
 from perdure.errors import PerdureError
 from perdure.matching import Poller as ParkedPoller
 from perdure.matching import Task

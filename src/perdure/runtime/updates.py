@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from perdure.call import PENDING, Call, Reply
+from perdure.engine.effects import UpdateAdmitted, UpdateProgress, UpdatesMoved
 from perdure.engine.state import Run
-from perdure.engine.turn import Shared, UpdateAdmitted, UpdateProgress, UpdatesMoved
+from perdure.engine.turn import Shared
 from perdure.engine.update_with_start import StartedWithUpdate
 from perdure.engine.updates import ABORTED_BY_CLOSE
 from perdure.errors import Aborted, MultiOperationFailed, NotFound, PerdureError, Unavailable

@@ -15,12 +15,13 @@ from msgspec import msgpack
 from temporalio.api.common.v1 import Memo
 from temporalio.api.workflowservice.v1 import DescribeBatchOperationResponse
 
+from perdure.engine.effects import ListTargets
 from perdure.engine.items import Fields
 from perdure.engine.kind import RecordKind
 from perdure.engine.messages import AGAIN, DONE, BatchOperation, BatchResult, Message
 from perdure.engine.record import Record, RecordTurn, create_record
 from perdure.engine.times import SECOND, set_timestamp
-from perdure.engine.turn import ListTargets, Shared
+from perdure.engine.turn import Shared
 from perdure.enums import BatchOperationState, BatchOperationType
 from perdure.errors import NotFound, WorkflowAlreadyStarted
 

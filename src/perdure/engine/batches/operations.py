@@ -11,6 +11,7 @@ from perdure.engine.activity_operations import Target, reset_activities, unpause
 from perdure.engine.activity_options import mask_paths, restore_options, update_options
 from perdure.engine.batches.reset_points import point_of
 from perdure.engine.closing import HISTORY_SERVICE, terminate
+from perdure.engine.effects import Forget, Send
 from perdure.engine.finishing import finish
 from perdure.engine.messages import AGAIN, DONE, FAILED, BatchOperation, BatchResult
 from perdure.engine.reapplying import exclusions
@@ -18,7 +19,7 @@ from perdure.engine.resetting import Reset, post_reset_options, reset_workflow
 from perdure.engine.signals import request_cancel, signal_workflow
 from perdure.engine.state import Run
 from perdure.engine.times import valid_duration
-from perdure.engine.turn import Forget, Send, Shared, Turn
+from perdure.engine.turn import Shared, Turn
 from perdure.engine.workflow_options import option_paths, update_workflow_options
 from perdure.errors import NotFound, PerdureError, ResourceExhausted
 

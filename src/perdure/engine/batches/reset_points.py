@@ -11,8 +11,9 @@ from temporalio.api.batch.v1 import BatchOperationReset
 from temporalio.api.history.v1 import History
 from temporalio.api.workflow.v1 import ResetPoints
 
+from perdure.engine.needs import NeedsReading, NeedsRun
 from perdure.engine.state import Run
-from perdure.engine.turn import NeedsReading, NeedsRun, Shared
+from perdure.engine.turn import Shared
 from perdure.enums import EventType, ResetType
 from perdure.errors import InvalidArgument, NotFound
 

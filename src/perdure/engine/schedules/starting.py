@@ -11,11 +11,12 @@ from typing import Any
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 
 from perdure.engine.closing import terminate
+from perdure.engine.effects import Send
 from perdure.engine.messages import Message, ScheduledRefused, ScheduledStarted, StartScheduled, StopScheduled
 from perdure.engine.signals import request_cancel
 from perdure.engine.start import start_workflow
 from perdure.engine.state import Run
-from perdure.engine.turn import Send, Shared, Turn
+from perdure.engine.turn import Shared, Turn
 from perdure.errors import PerdureError
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Final, Self
 
+from perdure.engine.effects import OfferActivityTask
 from perdure.engine.items import Activity, Fields
 from perdure.engine.record import Record, RecordTurn
-from perdure.engine.turn import OfferActivityTask
 from perdure.enums import ActivityExecutionStatus
 
 _S = ActivityExecutionStatus
