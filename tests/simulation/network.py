@@ -172,6 +172,7 @@ class Network:
             task = asyncio.ensure_future(later())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda _: reply.close())  # cut before it began, it would be thrown away unheard
         elif reply is not PENDING:
             call.finish(reply)
         return call
