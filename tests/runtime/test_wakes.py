@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
 from perdure.clock import SECOND
-from perdure.runtime.wakes import PAGE, WINDOW, Wakes
+from perdure.runtime.wakes import LOOK_SECONDS, PAGE, WINDOW, Wakes
 from perdure.storage.store import DueRun
+from tests.simulation.loop import run
 
 
 @dataclass
@@ -119,3 +121,14 @@ async def test_none_of_more_than_a_page_at_one_moment_is_forgotten() -> None:
 
     assert sorted(woken) == sorted(runs)
     bedside.wakes.stop()
+
+
+def test_what_came_due_while_the_machine_slept_is_woken_soon_after_it() -> None:
+    async def sleep_for_an_hour() -> list[str]:
+        bedside = begun(("far away", 1000), ("near", 50))
+        bedside.now = bedside.at(3600)  # the event loop's clock stood still
+        await asyncio.sleep(LOOK_SECONDS + 0.1)
+        bedside.wakes.stop()
+        return bedside.woken
+
+    assert run(sleep_for_an_hour()) == ["near", "far away"]

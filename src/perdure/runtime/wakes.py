@@ -20,6 +20,9 @@ from perdure.storage.store import Store, StoreFailed
 WINDOW = 60 * SECOND
 PAGE = 1000
 NEVER = 1 << 62
+LOOK_SECONDS = 2.0
+"""The clock is looked at so often, whatever it is waited for: it goes on while a machine sleeps, and the event loop's
+does not."""
 
 
 class Wakes:
@@ -139,7 +142,7 @@ class Wakes:
             self._hold(due)
         if self._paused:
             return
-        delay = max(0, due - now) / SECOND
+        delay = min(max(0, due - now) / SECOND, LOOK_SECONDS)
         if delay or self._slices is None:
             self._handle = asyncio.get_running_loop().call_later(delay, self._ring)
         else:
