@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,9 +22,16 @@ class Bedside:
     rows: list[DueRun] = field(default_factory=list)
     woken: list[str] = field(default_factory=list)
     held: list[int] = field(default_factory=list)
+    settled: list[Callable[[], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.wakes = Wakes(self, Clock(self), self._wake, self.held.append)  # type: ignore[arg-type] # all it needs
+        self.wakes = Wakes(
+            self,  # type: ignore[arg-type] # all it needs
+            Clock(self),  # type: ignore[arg-type]
+            self._wake,
+            self.held.append,
+            settled=self.settled.append,
+        )
 
     # as the store
     def due_runs(self, after: tuple[int, int], until: int, limit: int) -> list[DueRun]:
@@ -132,3 +140,27 @@ def test_what_came_due_while_the_machine_slept_is_woken_soon_after_it() -> None:
         return bedside.woken
 
     assert run(sleep_for_an_hour()) == ["near", "far away"]
+
+
+async def test_a_run_that_came_due_while_it_was_being_written_is_woken_when_it_is() -> None:
+    bedside = begun()
+    bedside.arm("far away", 1000)  # not kept in memory, and not stored yet
+
+    assert bedside.ring_at(3600) == []
+    bedside.stored("far away", 1000)
+    [written] = bedside.settled
+    written()
+
+    assert bedside.ring_at(3600) == ["far away"]
+    assert len(bedside.settled) == 1, "it looks again and again"
+    bedside.wakes.stop()
+
+
+async def test_a_clock_that_goes_on_as_it_should_is_looked_up_once() -> None:
+    bedside = begun(("order", 3600))
+
+    woken = [run_id for minute in range(61) for run_id in bedside.ring_at(60 * minute)]
+
+    assert woken == ["order"]
+    assert not bedside.settled
+    bedside.wakes.stop()

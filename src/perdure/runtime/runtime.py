@@ -102,7 +102,9 @@ class Runtime:
             )
             hold = time.hold
         slices = None if self.skipper is not None else Slices(monotonic, self._room_for_wakes)
-        self.wakes = Wakes(store, time, self._wake, hold, slices)
+        # Time that skips does not jump while anything is being written.
+        settled = None if self.skipper is not None else self.after_commit
+        self.wakes = Wakes(store, time, self._wake, hold, slices, settled)
         self.cluster_id = ""
         self._failed = failed or (lambda failure: None)
         self._points = points

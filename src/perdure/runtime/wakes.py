@@ -36,6 +36,7 @@ class Wakes:
         wake: Callable[[Key, str], None],
         hold: Callable[[int], None] | None = None,
         slices: Slices | None = None,
+        settled: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         self._store = store
         self._time = time
@@ -43,6 +44,9 @@ class Wakes:
         self._hold = hold
         self._slices = slices
         """None: all that is due is woken in one go."""
+        self._settled = settled
+        """Calls back when all that was decided so far can be read."""
+        self._settled_to = 0
         self._heap: list[tuple[int, int, str, Key]] = []
         """(wake time, order of arming, run ID, execution)"""
         self._count = 0
@@ -58,7 +62,8 @@ class Wakes:
 
     def start(self) -> None:
         self._running = True
-        self._load(self._time.now() + WINDOW)
+        self._settled_to = self._time.now() + WINDOW
+        self._load(self._settled_to)
         self._schedule()
 
     def stop(self) -> None:
@@ -125,12 +130,22 @@ class Wakes:
 
     def _load(self, until: int) -> None:
         """Bring the next page of wakes up to `until` from the store."""
+        if until > max(self._read_to[0], self._settled_to) + 2 * WINDOW and self._settled is not None:
+            # The clock went so far at once that what was too far away for memory may be due before it is written.
+            self._settled_to = until
+            before = self._read_to
+            self._settled(lambda: self._look_again(before))
         due = self._store.due_runs(self._read_to, until, PAGE)
         for run in due:
             if run.run_id not in self._armed:
                 self._armed[run.run_id] = run.wake_at
                 self._push(run.wake_at, run.run_id, (run.namespace_id, run.kind, run.execution_id))
         self._read_to = (due[-1].wake_at, due[-1].run_no) if len(due) == PAGE else (until, NEVER)
+
+    def _look_again(self, before: tuple[int, int]) -> None:
+        self._read_to = min(self._read_to, before)
+        if self._running:
+            self._schedule()
 
     def _schedule(self) -> None:
         if self._handle is not None:
