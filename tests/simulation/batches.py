@@ -10,7 +10,7 @@ import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.enums.v1 import BatchOperationState, ResetType
 
 from perdure.engine.execution import BATCH
-from tests.api.client import NAMESPACE, execution, values
+from tests.api.client import execution, values
 from tests.simulation.ledger import Broken
 from tests.simulation.plans import Told
 from tests.simulation.sender import NO, Sender
@@ -20,8 +20,8 @@ _COMPLETED = BatchOperationState.BATCH_OPERATION_STATE_COMPLETED
 
 
 class Batcher(Sender):
-    def __init__(self, simulation: Any, name: str) -> None:
-        super().__init__(simulation, name)
+    def __init__(self, simulation: Any, name: str, realm: Any = None) -> None:
+        super().__init__(simulation, name, realm)
         self.jobs: dict[str, Any] = {}
         """What each said of itself last."""
         self.signals: set[str] = set()
@@ -35,7 +35,7 @@ class Batcher(Sender):
 
     async def _start(self, job_id: str, targets: list[str] | str, **operation: Any) -> None:
         request = ws.StartBatchOperationRequest(
-            namespace=NAMESPACE,
+            namespace=self.realm.name,
             job_id=job_id,
             reason="tidy up",
             max_operations_per_second=self.chance.choice([1, 5, 1000]),
@@ -46,7 +46,7 @@ class Batcher(Sender):
         else:
             request.executions.extend(map(execution, targets))
         await self.insist(request)
-        if self.simulation.disk.load(BATCH, job_id) is None:
+        if self.realm.disk.load(BATCH, job_id) is None:
             raise Broken(f"batch job {job_id} was acknowledged and is not on the disk")
         self.jobs[job_id] = ws.DescribeBatchOperationResponse()
 
@@ -55,7 +55,7 @@ class Batcher(Sender):
 
     async def signal(self) -> None:
         job_id = self._uuid()
-        self.simulation.ledger.attempted.add(job_id)
+        self.realm.ledger.attempted.add(job_id)
         self.signals.add(job_id)
         targets = self.chance.choice([self._some(), "WorkflowType = 'Plan'", "ExecutionStatus = 'Running'"])
         signal = batch.BatchOperationSignal(signal="note", input=values(job_id), identity=self.name)
@@ -67,17 +67,17 @@ class Batcher(Sender):
 
     async def terminate(self) -> None:
         targets = self._some()
-        self.simulation.ledger.terminated.update(targets)
+        self.realm.ledger.terminated.update(targets)
         await self._start(self._uuid(), targets, termination_operation=batch.BatchOperationTermination())
 
     async def delete(self) -> None:
         targets = [self.some_id()]
-        self.simulation.ledger.deleted.update(targets)
+        self.realm.ledger.deleted.update(targets)
         await self._start(self._uuid(), targets, deletion_operation=batch.BatchOperationDeletion())
 
     async def reset(self) -> None:
         targets = self._some()
-        self.simulation.ledger.reset.update(targets)
+        self.realm.ledger.reset.update(targets)
         kind = self.chance.choice([ResetType.RESET_TYPE_FIRST_WORKFLOW_TASK, ResetType.RESET_TYPE_LAST_WORKFLOW_TASK])
         await self._start(self._uuid(), targets, reset_operation=batch.BatchOperationReset(reset_type=kind))
 
@@ -85,7 +85,7 @@ class Batcher(Sender):
         if not self.jobs:
             return None
         job_id = job_id or self.chance.choice(list(self.jobs))
-        said = await self.insist(ws.DescribeBatchOperationRequest(namespace=NAMESPACE, job_id=job_id))
+        said = await self.insist(ws.DescribeBatchOperationRequest(namespace=self.realm.name, job_id=job_id))
         before, self.jobs[job_id] = self.jobs[job_id], said
         done = said.complete_operation_count + said.failure_operation_count
         if (
@@ -100,10 +100,12 @@ class Batcher(Sender):
         if self.jobs:
             job_id = self.chance.choice(list(self.jobs))
             self.stopped.add(job_id)
-            await self.insist(ws.StopBatchOperationRequest(namespace=NAMESPACE, job_id=job_id, reason="enough"))
+            await self.insist(ws.StopBatchOperationRequest(namespace=self.realm.name, job_id=job_id, reason="enough"))
 
     async def finish(self) -> None:
         for job_id in self.jobs:
+            if job_id in self.realm.ledger.expired:
+                continue
             for _ in range(1000):
                 said = await self.look(job_id)
                 if said.state != _RUNNING:
@@ -120,11 +122,13 @@ class Batcher(Sender):
                 self._check_signals(job_id, said.complete_operation_count)
 
     def _check_signals(self, job_id: str, done: int) -> None:
-        ledger, disk = self.simulation.ledger, self.simulation.disk
+        ledger, disk = self.realm.ledger, self.realm.disk
         there = sum(
-            Told(self.simulation.witness.all_signals(workflow_id, run_id)).signals.count(job_id)
+            Told(self.realm.witness.all_signals(workflow_id, run_id)).signals.count(job_id)
             for workflow_id in disk.workflows()
             for run_id in disk.runs(workflow_id)
         )
-        if (there > done and not ledger.reset) or (there < done and not ledger.deleted | ledger.terminated):
+        if (there > done and not ledger.reset) or (
+            there < done and not ledger.deleted | ledger.terminated | ledger.expired
+        ):
             raise Broken(f"batch job {job_id} signaled {done}, and {there} were signaled")

@@ -10,6 +10,7 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from tests.simulation.ledger import Broken, Ledger
 from tests.simulation.plans import Told
+from tests.simulation.realms import Realm
 
 CLOSES = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
@@ -24,12 +25,13 @@ Histories = dict[tuple[str, str], list[HistoryEvent]]
 """By workflow ID and run ID."""
 
 
-def check(ledger: Ledger, histories: Histories) -> None:
+def check(realm: Realm, histories: Histories) -> None:
+    ledger = realm.ledger
     for (workflow_id, run_id), events in histories.items():
         _check_history(ledger, workflow_id, run_id, events)
     _check_signals(ledger, histories)
     for workflow_id, run_id in ledger.starts:
-        if workflow_id not in ledger.deleted and (workflow_id, run_id) not in histories:
+        if not realm.disk.removed(run_id) and (workflow_id, run_id) not in histories:
             raise Broken(f"acknowledged start {workflow_id} {run_id} is lost")
 
 
@@ -44,6 +46,8 @@ def _check_history(ledger: Ledger, workflow_id: str, run_id: str, events: list[H
     if times[0] != min(times) or times[-1] != max(times):  # in between, buffered events keep their times
         raise Broken(f"{where}: time goes back: {times}")
     told = Told(events)
+    if strange := [note for note in told.signals if "/" in note and note not in ledger.attempted]:
+        raise Broken(f"{where} was signaled {strange}, which nobody sent there")
     once = [note for note in told.signals if ledger.once(note)]
     if workflow_id in ledger.reset:  # a batch job may have told two runs, and one has what both were told
         once = [note for note in once if "/" in note]
@@ -79,7 +83,7 @@ def _check_signals(ledger: Ledger, histories: Histories) -> None:
         _check_order(ledger, f"{workflow_id} {run_id}", told.signals)
         found.setdefault(workflow_id, []).extend(told.signals)
     for workflow_id, notes in ledger.signals.items():
-        if workflow_id in ledger.deleted or workflow_id in ledger.terminated:
+        if ledger.gone(workflow_id) or workflow_id in ledger.terminated:
             continue
         there = found.get(workflow_id, [])
         several = workflow_id in ledger.reset

@@ -43,6 +43,7 @@ def check_now(simulation: Simulation, step: int) -> None:
     if step % LOOK_CLOSELY_EVERY == 0 and at_rest(runtime):
         _check_cache(simulation, runtime)
         _check_tasks(simulation, runtime)
+        _check_rows(simulation)
         _check_patiently(simulation, _late_wakes(simulation, runtime) | _wrong_owners(simulation, runtime))
 
 
@@ -106,6 +107,29 @@ def check_disk(simulation: Simulation) -> None:
     """Whatever moment a process died at, what it leaves is whole."""
     if faults := simulation.disk.examine():
         raise Broken(f"the disk has faults: {faults[:5]}")
+
+
+_OF_RUNS = ("items", "request_ids", "history", "executions", "search_values")
+_NAMED = (
+    "current c join runs r using (run_no)",
+    "executions c join runs r using (run_no)",
+    "tasks c join runs r using (run_id)",
+)
+
+
+def _check_rows(simulation: Simulation) -> None:
+    """No row is left of a run that was removed, and none is in another namespace than its run."""
+    disk = simulation.disk
+    for table in _OF_RUNS:
+        left = disk.rows(
+            f"select run_no from {table} "
+            "where run_no not in (select run_no from runs union select run_no from forgotten)"
+        )
+        if left:
+            raise Broken(f"{table} has rows of {left}, which are gone")
+    for tables in _NAMED:
+        if strange := disk.rows(f"select r.run_id from {tables} where c.namespace_id <> r.namespace_id"):
+            raise Broken(f"{tables}: {strange} are in two namespaces")
 
 
 # ---- time
@@ -197,7 +221,7 @@ async def check_end(simulation: Simulation) -> None:
     for key, waiting in runtime.matching._queues.items():
         if waiting.volatile or len(waiting.backlog):
             raise Broken(f"tasks wait in {key} for nobody")
-    for table in ("tasks", "outbox"):
+    for table in ("tasks", "outbox", "forgotten"):
         if left := simulation.disk.rows(f"select * from {table}"):
             raise Broken(f"{table} are left: {left}")
     for call in simulation.network.waiting:
@@ -208,18 +232,22 @@ async def check_end(simulation: Simulation) -> None:
     if ledger.counted not in (None, ledger.changes):
         raise Broken(f"{ledger.changes} changes of a schedule were acknowledged, it knows of {ledger.counted}")
     check_disk(simulation)
-    before = await simulation.histories()
+    before = {realm: await simulation.histories(realm) for realm in simulation.realms}
     await simulation.restart()
-    after = await simulation.histories()
-    if before != after:
-        raise Broken("a restart changed histories")
-    histories.check(ledger, after)
+    for realm in simulation.realms:
+        after = await simulation.histories(realm)
+        if after != {at: events for at, events in before[realm].items() if not realm.disk.removed(at[1])}:
+            raise Broken("a restart changed histories")
+        histories.check(realm, after)
 
 
 def _check_near_end(simulation: Simulation) -> None:
-    """All is closed, and no workflow is to be woken."""
+    """All is closed, and no workflow is to be woken. What is too old was removed a minute ago."""
+    old = {realm.disk.namespace_id: simulation.now() - (realm.retention + 60) * SECOND for realm in simulation.realms}
     for key, run, wake_at in _runs(simulation):
         if run.running and not (key[1] == SCHEDULE and forgotten(run, simulation.now())):
             raise Broken(f"{KINDS[key[1]].name} {key[2]} {run.run_id} is open to the end")
+        if run.closed_at and old.get(key[0], 0) > run.closed_at:
+            raise Broken(f"{KINDS[key[1]].name} {key[2]} {run.run_id} closed at {run.closed_at} and is still there")
         if key[1] == WORKFLOW and wake_at:
             raise Broken(f"{key[2]} {run.run_id} is closed and is to be woken at {wake_at // SECOND}")

@@ -32,12 +32,18 @@ class Ledger:
     terminated: set[str] = field(default_factory=set)
     """Workflow IDs that were terminated or deleted at some time: what was buffered then may be gone."""
     deleted: set[str] = field(default_factory=set)
+    expired: set[str] = field(default_factory=set)
+    """Workflow IDs of which a run was removed when its retention was over."""
     changes: int = 0
     """Acknowledged changes of a schedule that several people change, and how many it counted itself."""
     counted: int | None = None
     reset: set[str] = field(default_factory=set)
     """Workflow IDs that were reset at some time: one signal is in several runs, and what a run asked of others near the
     point of the reset is asked twice."""
+
+    def gone(self, execution_id: str) -> bool:
+        """Whether some of its runs may not be there any more."""
+        return execution_id in self.deleted or execution_id in self.expired
 
     def once(self, note: str) -> bool:
         """Whether a signal must not come twice."""

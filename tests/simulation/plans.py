@@ -18,6 +18,9 @@ from temporalio.api.history.v1 import HistoryEvent
 from tests.api.client import QUEUE, values
 
 Plan = list[list[Any]]
+PARCELS = "parcels"
+"""The second task queue of each namespace."""
+QUEUES = (QUEUE, PARCELS)
 _C = CommandType
 _E = EventType
 
@@ -31,7 +34,7 @@ def invent(chance: random.Random, depth: int = 0) -> Plan:
             [6, 4, 3, 4, 2, 2, 2, 1, 1],
         )[0]
         if kind in ("activity", "cancelled"):
-            plan.append([kind, chance.choice([1, 2, 3, 0])])
+            plan.append([kind, chance.choice([1, 2, 3, 0]), chance.choices(QUEUES, [3, 1])[0]])
         elif kind == "timer":
             plan.append([kind, chance.choice([1, 2, 30, 200])])
         elif kind == "both":
@@ -75,6 +78,7 @@ class Told:
         self.admitted: dict[str, int] = {}
         """Updates that a reset brought, to the event that did; they wait to be accepted."""
         self.workflow_id = ""
+        self.queue = QUEUE
         self.run_id = run_id
         initiated: dict[int, str] = {}
         for event in events:
@@ -84,6 +88,7 @@ class Told:
             if name == "workflow_execution_started":
                 self.plan = json.loads(attributes.input.payloads[0].data)
                 self.workflow_id = attributes.workflow_id
+                self.queue = attributes.task_queue.name
             elif name == "workflow_execution_signaled":
                 self.signals.append(json.loads(attributes.input.payloads[0].data))
             elif name == "workflow_execution_cancel_requested":
@@ -154,7 +159,7 @@ def decide(told: Told) -> list[Command]:
         name = f"s{number}"
         if kind == "activity" or kind == "cancelled":
             if name not in told.begun:
-                commands.append(_activity(name, step[1]))
+                commands.append(_activity(name, step[1], *step[2:]))
             elif kind == "cancelled" and name not in told.ended and told.begun[name] not in told.cancels:
                 command = _command(_C.COMMAND_TYPE_REQUEST_CANCEL_ACTIVITY_TASK)
                 command.request_cancel_activity_task_command_attributes.scheduled_event_id = told.begun[name]
@@ -217,13 +222,13 @@ def _command(kind: Any) -> Command:
     return Command(command_type=kind)
 
 
-def _activity(activity_id: str, attempts: int) -> Command:
+def _activity(activity_id: str, attempts: int, queue: str = QUEUE) -> Command:
     command = _command(_C.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK)
     attributes = command.schedule_activity_task_command_attributes
     attributes.activity_id = activity_id
     attributes.activity_type.name = "Charge"
-    attributes.task_queue.name = QUEUE
-    attributes.input.CopyFrom(values(activity_id))
+    attributes.task_queue.name = queue
+    attributes.input.CopyFrom(values(activity_id, queue))
     attributes.start_to_close_timeout.seconds = 20
     attributes.schedule_to_close_timeout.seconds = 3600
     attributes.heartbeat_timeout.seconds = 5

@@ -8,7 +8,7 @@ from typing import Final
 import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType
 
-from tests.api.client import NAMESPACE, execution
+from tests.api.client import execution
 from tests.simulation.sender import NO, Sender
 
 _ENDS_OF_TASKS: Final = {
@@ -27,13 +27,15 @@ class Resetter(Sender):
 
     async def reset(self) -> None:
         workflow_id = self.some_id()
-        known = [run_id for at, run_id in self.simulation.ledger.starts if at == workflow_id]
+        known = [run_id for at, run_id in self.realm.ledger.starts if at == workflow_id]
         run_id = self.chance.choice(known) if known and self.chance.random() < 0.3 else ""
-        read = ws.GetWorkflowExecutionHistoryRequest(namespace=NAMESPACE, execution=execution(workflow_id, run_id))
+        read = ws.GetWorkflowExecutionHistoryRequest(
+            namespace=self.realm.name, execution=execution(workflow_id, run_id)
+        )
         events = (await self.insist(read)).history.events
         points = [event.event_id for event in events if event.event_type in _ENDS_OF_TASKS]
         request = ws.ResetWorkflowExecutionRequest(
-            namespace=NAMESPACE,
+            namespace=self.realm.name,
             workflow_execution=execution(workflow_id, run_id),
             reason="redo",
             request_id=self._uuid(),
@@ -46,6 +48,6 @@ class Resetter(Sender):
             request.reset_reapply_exclude_types.extend(
                 self.chance.choice([[_SIGNALS], [_UPDATES], [_SIGNALS, _UPDATES]])
             )
-        self.simulation.ledger.reset.add(workflow_id)
+        self.realm.ledger.reset.add(workflow_id)
         new = (await self.insist(request)).run_id
-        self.simulation.witness.reset(workflow_id, request.workflow_task_finish_event_id, new, carried)
+        self.realm.witness.reset(workflow_id, request.workflow_task_finish_event_id, new, carried)

@@ -30,8 +30,8 @@ counts them."""
 
 
 class Scheduler(Sender):
-    def __init__(self, simulation: Any, name: str) -> None:
-        super().__init__(simulation, name)
+    def __init__(self, simulation: Any, name: str, realm: Any = None) -> None:
+        super().__init__(simulation, name, realm)
         self.plain: dict[str, int] = {}
         """Its interval in seconds."""
         self.ends: dict[str, int] = {}
@@ -87,7 +87,7 @@ class Scheduler(Sender):
             await self._sees(schedule_id)
 
     async def _sees(self, schedule_id: str) -> Any:
-        if self.simulation.disk.load(SCHEDULE, schedule_id) is None:
+        if self.realm.disk.load(SCHEDULE, schedule_id) is None:
             raise Broken(f"schedule {schedule_id} was acknowledged and is not on the disk")
         return await self.insist(describe(schedule_id))
 
@@ -151,7 +151,7 @@ class Scheduler(Sender):
     async def list(self) -> None:
         reply = await self.insist(ws.ListSchedulesRequest(namespace=NAMESPACE, maximum_page_size=100))
         missing = {*self.plain} - {found.schedule_id for found in reply.schedules}
-        records = [self.simulation.disk.load(SCHEDULE, schedule_id)[0] for schedule_id in missing]
+        records = [self.realm.disk.load(SCHEDULE, schedule_id)[0] for schedule_id in missing]
         if not all(forgotten(record, self.simulation.now()) for record in records if record.running):
             raise Broken(f"schedules {missing} were acknowledged and are not listed")
 
@@ -161,17 +161,17 @@ class Scheduler(Sender):
             self._check_account(schedule_id, every)
             with suppress(NotFound):  # with nothing left to do, it is gone after a week
                 await self.insist(delete(schedule_id))
-        self.simulation.ledger.changes += self.changes
+        self.realm.ledger.changes += self.changes
         try:
             said = await self.insist(describe(MOVED))
         except NotFound:
             return  # never made, or another one was here first
-        self.simulation.ledger.counted = int(said.schedule.action.start_workflow.memo.fields["changes"].data)
+        self.realm.ledger.counted = int(said.schedule.action.start_workflow.memo.fields["changes"].data)
         self._check_runs(MOVED)
         await self.insist(delete(MOVED))
 
     def _check_account(self, schedule_id: str, every: int) -> None:
-        found = self.simulation.disk.load(SCHEDULE, schedule_id)
+        found = self.realm.disk.load(SCHEDULE, schedule_id)
         if found is None:
             raise Broken(f"schedule {schedule_id} is lost")
         record, _ = found
@@ -195,7 +195,7 @@ class Scheduler(Sender):
 
     def _check_runs(self, schedule_id: str) -> None:
         """What it believes to have started was started, and nothing else."""
-        record, _ = self.simulation.disk.load(SCHEDULE, schedule_id)
+        record, _ = self.realm.disk.load(SCHEDULE, schedule_id)
         if record.state.starting:
             raise Broken(f"schedule {schedule_id} never heard of {record.state.starting}")
         started = self.simulation.disk.rows(

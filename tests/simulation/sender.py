@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from tests.simulation.network import Lost
+from tests.simulation.plans import QUEUES
 
 if TYPE_CHECKING:
+    from tests.simulation.realms import Realm
     from tests.simulation.simulation import Simulation
 
 TRY_AGAIN = (Lost, Unavailable, ResourceExhausted, TimeoutError)
@@ -19,8 +21,9 @@ NO = (NotFound, AlreadyExists, InvalidArgument, FailedPrecondition)
 class Sender:
     """One sender: it goes on to its next message only when the one before was answered for good."""
 
-    def __init__(self, simulation: Simulation, name: str) -> None:
+    def __init__(self, simulation: Simulation, name: str, realm: Realm | None = None) -> None:
         self.simulation = simulation
+        self.realm = realm or simulation.realm
         self.chance = random.Random(f"{simulation.seed} {name}")
         self.name = name
         self.sent = 0
@@ -32,7 +35,7 @@ class Sender:
                 return await self.simulation.network.call(request, within=within)
             except TRY_AGAIN:
                 if note:
-                    self.simulation.ledger.repeated.add(note)
+                    self.realm.ledger.repeated.add(note)
                 await asyncio.sleep(0.02 + self.chance.random() * 0.3)
 
     async def act(self) -> None:
@@ -43,6 +46,9 @@ class Sender:
 
     def some_id(self) -> str:
         return f"w{self.chance.randrange(8)}"
+
+    def some_queue(self) -> str:
+        return self.chance.choices(QUEUES, [3, 1])[0]
 
     def _uuid(self) -> str:
         return f"{self.name}-{self.chance.getrandbits(64):x}"

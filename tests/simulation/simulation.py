@@ -23,11 +23,13 @@ from perdure.api.handlers import all_handlers
 from perdure.api.registry import build_methods
 from perdure.clock import SeededEntropy, SkippingTime
 from perdure.config import Config, DynamicConfig
+from perdure.engine.execution import SCHEDULE
+from perdure.engine.kinds import KINDS
 from perdure.engine.limits import Limits
 from perdure.errors import NotFound
 from perdure.runtime.runtime import Runtime
-from perdure.storage.store import StoreFailed
-from tests.api.client import NAMESPACE, execution
+from perdure.storage.store import RunDelete, StoreFailed
+from tests.api.client import execution
 from tests.simulation import invariants
 from tests.simulation.batches import Batcher
 from tests.simulation.clocks import SimulatedMonotonic, SimulatedTime
@@ -35,12 +37,12 @@ from tests.simulation.ledger import Broken, Ledger
 from tests.simulation.network import Network
 from tests.simulation.operators import Operator
 from tests.simulation.plans import Told
+from tests.simulation.realms import BESIDE, FOR_GOOD, SHORT, Realm
 from tests.simulation.resets import Resetter
 from tests.simulation.schedules import Scheduler
 from tests.simulation.sender import TRY_AGAIN
 from tests.simulation.standalone import ActivityClient
 from tests.simulation.store import UNREADABLE, Connection, Disk
-from tests.simulation.witness import Witness
 from tests.simulation.workers import ActivityWorker, WorkflowWorker
 from tests.simulation.workflow_client import Client
 
@@ -53,6 +55,12 @@ OTHERS: dict[str, Callable[[Simulation, str], Any]] = {
     "other-scheduler": Scheduler,
     "activity-client": ActivityClient,
     "other-activity-client": ActivityClient,
+    "operator": Operator,
+    "batcher": Batcher,
+}
+BESIDES: dict[str, Callable[[Simulation, str, Realm], Any]] = {
+    "resetter": Resetter,
+    "activity-client": ActivityClient,
     "operator": Operator,
     "batcher": Batcher,
 }
@@ -95,8 +103,9 @@ class Simulation:
         self.time = SimulatedTime()
         self.network = Network(random.Random(f"{seed} network"))
         self.log = StrictLog()
-        self.ledger = Ledger()
-        self.witness = Witness(self.disk, self.ledger)
+        self.realm = Realm(self.disk)
+        self.realms = [self.realm]
+        self.disk.removing = self._removing
         self.mischief = 1.0
         """How often workers misbehave, 0 to 1."""
         self.deaths: dict[str, int] = {}
@@ -109,6 +118,8 @@ class Simulation:
         self.clients: list[Any] = [Client(self, f"c{n}") for n in range(5)]
         """Not every seed has all sorts: what is rare beside everything else is common beside little."""
         self.clients += [make(self, name) for name, make in OTHERS.items() if self.chance.random() < 0.6]
+        if self.chance.random() < 0.6:
+            self._people_beside()
         self.acting: dict[Any, asyncio.Task[None]] = {}
         self.workers: list[asyncio.Task[None]] = []
         self._processes = 0
@@ -116,12 +127,27 @@ class Simulation:
         self._passes = 0
         """The process is to die when it comes to that point for so many more times."""
 
+    def _people_beside(self) -> None:
+        """Another namespace, of which old runs are removed in most seeds."""
+        realm = Realm(self.disk, BESIDE, self.chance.choice([SHORT, SHORT, FOR_GOOD]))
+        self.realms.append(realm)
+        self.clients += [Client(self, f"{BESIDE}-c{n}", realm) for n in range(3)]
+        self.clients += [
+            make(self, f"{BESIDE}-{name}", realm) for name, make in BESIDES.items() if self.chance.random() < 0.6
+        ]
+
+    @property
+    def ledger(self) -> Ledger:
+        """Of the namespace that all seeds have."""
+        return self.realm.ledger
+
     # ---- the machine
     async def boot(self) -> None:
         self._processes += 1
         faults = 0.0 if self.connection is None else self.connection.faults
         self.connection = Connection(self.disk, random.Random(f"{self.seed} store {self._processes}"), self._point)
         config = Config(
+            namespaces=tuple(realm.name for realm in self.realms),
             db_filename="simulated",  # the disk stays, and with it the offset of virtual time
             search_attributes={"CustomKeyword": 2},
             time_skipping=self.skipping,
@@ -143,6 +169,24 @@ class Simulation:
         await runtime.start()
         self.network.methods = {method.rpc: method for method in build_methods(all_handlers(runtime)).values()}
         self.connection.faults = faults
+
+    def _removing(self, delete: RunDelete) -> None:
+        """Only what was deleted is removed, and what is closed and old."""
+        [realm] = [realm for realm in self.realms if realm.disk.namespace_id == delete.namespace_id]
+        found = realm.disk.load(delete.kind, delete.execution_id, delete.run_id)
+        where = f"{KINDS[delete.kind].name} {delete.execution_id} {delete.run_id}"
+        if found is None:
+            raise Broken(f"{where} is removed, and is not there")
+        run, run_no = found
+        if run_no != delete.run_no:
+            raise Broken(f"{where}, run {run_no}, is removed as run {delete.run_no}")
+        if delete.kind == SCHEDULE or delete.execution_id in realm.ledger.deleted:
+            return
+        if run.running:
+            raise Broken(f"{where} is open and is removed")
+        realm.ledger.expired.add(delete.execution_id)
+        if not realm.is_old(run.closed_at, self.now()):
+            raise Broken(f"{where} closed at {run.closed_at} and is removed at {self.now()}")
 
     def _failed(self, failure: StoreFailed) -> None:
         raise Broken(f"the store failed: {failure}")
@@ -184,10 +228,14 @@ class Simulation:
         asyncio.get_running_loop().set_exception_handler(self._uncaught)
         await self.disk.store.open()
         await self.boot()
-        await self._keep_for_good()
-        workers = [WorkflowWorker(self, f"worker-{n}", sticky=n > 0).work() for n in range(3)]
-        workers += [ActivityWorker(self, f"activities-{n}").work() for n in range(3)]
-        self.workers = [asyncio.ensure_future(work) for work in workers]
+        for realm in self.realms:
+            await self.call(ws.UpdateNamespaceRequest(namespace=realm.name, config=realm.config))
+            for n in range(3 if realm is self.realm else 2):
+                workers = (
+                    WorkflowWorker(self, realm, f"{realm.name}-worker-{n}", sticky=n > 0),
+                    ActivityWorker(self, realm, f"{realm.name}-activities-{n}"),
+                )
+                self.workers += [asyncio.ensure_future(worker.work()) for worker in workers]
         try:
             for step in range(self.steps):
                 await self._step()
@@ -197,12 +245,6 @@ class Simulation:
         finally:
             for task in [*self.workers, *self.acting.values()]:
                 task.cancel()
-
-    async def _keep_for_good(self) -> None:
-        """Time jumps by more than a day's retention, and what was acknowledged is looked for in the end."""
-        request = ws.UpdateNamespaceRequest(namespace=NAMESPACE)
-        request.config.workflow_execution_retention_ttl.seconds = 10_000 * 86_400
-        await self.call(request)
 
     async def _step(self) -> None:
         chance = self.chance
@@ -260,12 +302,14 @@ class Simulation:
         self.connection.faults = self.connection.read_faults = self.network.faults = self.mischief = 0.0
         self.time.go_on()
         began = self.seconds()
-        helper = Client(self, "helper")
+        helpers = {realm: Client(self, f"{realm.name}-helper", realm) for realm in self.realms}
         finished = False
-        while (open_now := await self.list(OPEN)) or not finished:
-            for found in open_now:
+        while (open_now := [(realm, at) for realm in self.realms for at in await self.list(realm, OPEN)]) or (
+            not finished
+        ):
+            for realm, found in open_now:
                 with suppress(NotFound):
-                    await helper.signal(found.workflow_id)
+                    await helpers[realm].signal(found.workflow_id)
             await self.pass_time(60)
             self.time.jump(1000)
             if not finished and all(acting.done() for acting in self.acting.values()):
@@ -275,27 +319,28 @@ class Simulation:
                     await client.finish()
             elif self.seconds() > began + 3600:
                 self._check_still_open(open_now, self.seconds() > began + 7200)
+                realm, found = open_now[0]
                 with suppress(NotFound):
-                    await helper.terminate(open_now[0].workflow_id)
+                    await helpers[realm].terminate(found.workflow_id)
         await asyncio.sleep(120)
 
-    def _check_still_open(self, open_now: list[WorkflowExecution], for_long: bool) -> None:
+    def _check_still_open(self, open_now: list[tuple[Realm, WorkflowExecution]], for_long: bool) -> None:
         """A run that was reset may wait for a child whose end was told to a run that had ended without it."""
         if acting := [client.name for client, acting in self.acting.items() if not acting.done()]:
             raise Broken(f"{acting} wait for ever for {self.network.waiting}")
-        at = open_now[0]
-        run, events = self.disk.stored(at.workflow_id, at.run_id)
+        realm, at = open_now[0]
+        run, events = realm.disk.stored(at.workflow_id, at.run_id)
         told = Told(events)
         waits = [step for step in told.children if step not in told.ended]
-        orphaned = waits and not any(self._is_open(f"{at.workflow_id}-{step}") for step in waits)
-        if for_long or not (at.workflow_id in self.ledger.reset and orphaned):
+        orphaned = waits and not any(self._is_open(realm, f"{at.workflow_id}-{step}") for step in waits)
+        if for_long or not (at.workflow_id in realm.ledger.reset and orphaned):
             raise Broken(
                 f"{at.workflow_id} {at.run_id} never ends: {vars(told)} "
                 f"{run.workflow_task} {list(run.activities.values())} {events[-3:]}"
             )
 
-    def _is_open(self, workflow_id: str) -> bool:
-        run, _ = self.disk.stored(workflow_id)
+    def _is_open(self, realm: Realm, workflow_id: str) -> bool:
+        run, _ = realm.disk.stored(workflow_id)
         return run is not None and run.running
 
     # ---- for whoever looks at it
@@ -311,13 +356,15 @@ class Simulation:
 
     async def call(self, request: Any) -> Any:
         while True:
+            if self.broken:
+                raise Broken(str(self.broken))
             try:
                 return await self.network.call(request)
             except TRY_AGAIN:
                 await asyncio.sleep(0.1)
 
-    async def list(self, query: str) -> list[WorkflowExecution]:
-        request = ws.ListWorkflowExecutionsRequest(namespace=NAMESPACE, query=query, page_size=100)
+    async def list(self, realm: Realm, query: str) -> list[WorkflowExecution]:
+        request = ws.ListWorkflowExecutionsRequest(namespace=realm.name, query=query, page_size=100)
         found: list[WorkflowExecution] = []
         while True:
             page = await self.call(request)
@@ -326,14 +373,21 @@ class Simulation:
                 return found
             request.next_page_token = page.next_page_token
 
-    async def histories(self) -> dict[tuple[str, str], list[HistoryEvent]]:
+    async def histories(self, realm: Realm) -> dict[tuple[str, str], list[HistoryEvent]]:
         """All workflows' as clients read them, by workflow ID and run ID."""
-        return {(at.workflow_id, at.run_id): await self._history(at) for at in await self.list("")}
+        read = {}
+        for at in await self.list(realm, ""):
+            try:
+                read[at.workflow_id, at.run_id] = await self._history(realm, at)
+            except NotFound:
+                if not realm.disk.removed(at.run_id):
+                    raise
+        return read
 
-    async def _history(self, at: WorkflowExecution) -> list[HistoryEvent]:
+    async def _history(self, realm: Realm, at: WorkflowExecution) -> list[HistoryEvent]:
         events: list[HistoryEvent] = []
         request = ws.GetWorkflowExecutionHistoryRequest(
-            namespace=NAMESPACE, execution=execution(at.workflow_id, at.run_id)
+            namespace=realm.name, execution=execution(at.workflow_id, at.run_id)
         )
         while True:
             page = await self.call(request)

@@ -9,7 +9,7 @@ import temporalio.api.workflowservice.v1 as ws
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from perdure.errors import PerdureError
-from tests.api.client import NAMESPACE, queue, values
+from tests.api.client import queue, values
 from tests.simulation.ledger import Broken
 from tests.simulation.sender import NO, Sender
 
@@ -28,14 +28,15 @@ class ActivityClient(Sender):
 
     async def start(self) -> None:
         chance = self.chance
+        name = self.some_queue()
         request = ws.StartActivityExecutionRequest(
-            namespace=NAMESPACE,
+            namespace=self.realm.name,
             activity_id=self.some_id(),
             request_id=self._uuid(),
             id_reuse_policy=chance.choice([1, 1, 2, 3]),
             id_conflict_policy=chance.choice([1, 2]),
-            task_queue=queue(),
-            input=values(self.name),
+            task_queue=queue(name),
+            input=values(self.name, name),
         )
         request.activity_type.name = "Charge"
         request.start_to_close_timeout.seconds = 20
@@ -46,22 +47,22 @@ class ActivityClient(Sender):
         if chance.random() < 0.2:
             request.start_delay.seconds = chance.choice([1, 60])
         reply = await self.insist(request)
-        self.simulation.witness.activity_started(request.activity_id, reply.run_id)
+        self.realm.witness.activity_started(request.activity_id, reply.run_id)
         if chance.random() < 0.5:
             await self.result(request.activity_id, reply.run_id)
 
     async def result(self, activity_id: str = "", run_id: str = "") -> Any:
         """As SDKs wait for a result."""
         request = ws.PollActivityExecutionRequest(
-            namespace=NAMESPACE, activity_id=activity_id or self.some_id(), run_id=run_id
+            namespace=self.realm.name, activity_id=activity_id or self.some_id(), run_id=run_id
         )
         reply = await self.insist(request, within=_LONG_POLL)
         if reply.HasField("outcome"):
-            self.simulation.witness.activity_ended(request.activity_id, reply.run_id, reply.outcome)
+            self.realm.witness.activity_ended(request.activity_id, reply.run_id, reply.outcome)
         return reply
 
     async def describe(self) -> None:
-        request = ws.DescribeActivityExecutionRequest(namespace=NAMESPACE, activity_id=self.some_id())
+        request = ws.DescribeActivityExecutionRequest(namespace=self.realm.name, activity_id=self.some_id())
         for _ in range(2):
             reply = await self.insist(request, within=_LONG_POLL)
             request.run_id = reply.info.run_id or request.run_id
@@ -70,29 +71,29 @@ class ActivityClient(Sender):
     async def cancel(self) -> None:
         await self.insist(
             ws.RequestCancelActivityExecutionRequest(
-                namespace=NAMESPACE, activity_id=self.some_id(), request_id=self._uuid()
+                namespace=self.realm.name, activity_id=self.some_id(), request_id=self._uuid()
             )
         )
 
     async def terminate(self) -> None:
         await self.insist(
             ws.TerminateActivityExecutionRequest(
-                namespace=NAMESPACE, activity_id=self.some_id(), request_id=self._uuid()
+                namespace=self.realm.name, activity_id=self.some_id(), request_id=self._uuid()
             )
         )
 
     async def delete(self) -> None:
         activity_id = self.some_id()
-        self.simulation.ledger.deleted.add(activity_id)
-        await self.insist(ws.DeleteActivityExecutionRequest(namespace=NAMESPACE, activity_id=activity_id))
+        self.realm.ledger.deleted.add(activity_id)
+        await self.insist(ws.DeleteActivityExecutionRequest(namespace=self.realm.name, activity_id=activity_id))
 
     async def operate(self) -> None:
-        await self.insist(operation(self.chance, self._uuid(), activity_id=self.some_id()))
+        await self.insist(operation(self.chance, self._uuid(), self.realm.name, activity_id=self.some_id()))
 
     async def finish(self) -> None:
         for number in range(3):
             activity_id = f"a{number}"
-            named: Any = {"namespace": NAMESPACE, "activity_id": activity_id}
+            named: Any = {"namespace": self.realm.name, "activity_id": activity_id}
             with suppress(*NO):
                 await self.insist(ws.UnpauseActivityExecutionRequest(**named))
             with suppress(PerdureError):
@@ -103,9 +104,9 @@ class ActivityClient(Sender):
                     raise Broken(f"activity {activity_id} never ends")
 
 
-def operation(chance: Any, request_id: str, **which: Any) -> Any:
+def operation(chance: Any, request_id: str, namespace: str, **which: Any) -> Any:
     """What operators do to an activity, at random."""
-    named: Any = {"namespace": NAMESPACE, "identity": "ops", **which}
+    named: Any = {"namespace": namespace, "identity": "ops", **which}
     fate = chance.random()
     if fate < 0.35:
         return ws.PauseActivityExecutionRequest(**named, request_id=request_id)

@@ -20,7 +20,7 @@ from perdure.doctor.examination import examine
 from perdure.engine.execution import WORKFLOW
 from perdure.engine.kinds import KINDS
 from perdure.storage.sqlite import SqliteStore
-from perdure.storage.store import Batch, Done, Refused, StoredExecution, StoreFailed, Unknown
+from perdure.storage.store import Batch, Done, Refused, RunDelete, StoredExecution, StoreFailed, Unknown
 from tests.api.client import NAMESPACE
 
 UNREADABLE = "the disk cannot be read just now"
@@ -30,6 +30,10 @@ class Disk:
     def __init__(self) -> None:
         self.store = SqliteStore(None)
         self.commits = 0
+        self.removing: Callable[[RunDelete], None] | None = None
+        """Is told of each run that is about to be removed, while it is still there."""
+        self.removed: set[str] = set()
+        """The IDs of runs and records that were."""
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """What is on it, whatever any process thinks."""
@@ -45,8 +49,41 @@ class Disk:
             copy.close()
             return [str(fault) for fault in examine(path).faults]
 
-    def namespace_id(self, name: str = NAMESPACE) -> str:
-        return next(n.namespace_id for n in self.store.load_namespaces() if n.name == name)
+    def write(self, batch: Batch) -> Any:
+        """What the store says of it."""
+        if self.removing is not None:
+            for delete in batch.run_deletes:
+                self.removing(delete)
+        outcomes: list[Any] = []
+        self.store.submit(batch, outcomes.append)
+        self.commits += 1
+        if outcomes[0] is None:
+            self.removed.update(delete.run_id for delete in batch.run_deletes)
+        return outcomes[0]
+
+
+class Shelf:
+    """What is on the disk of one namespace."""
+
+    def __init__(self, disk: Disk, name: str = NAMESPACE) -> None:
+        self._disk = disk
+        self._name = name
+        self._id = ""
+
+    @property
+    def namespace_id(self) -> str:
+        if not self._id:
+            self._id = next(n.namespace_id for n in self._disk.store.load_namespaces() if n.name == self._name)
+        return self._id
+
+    def removed(self, run_id: str) -> bool:
+        return run_id in self._disk.removed
+
+    def has(self, run_id: str) -> bool:
+        """Whether that run or record is there, or was."""
+        return self.removed(run_id) or bool(
+            self._disk.rows("select 1 from runs where run_id = ? and namespace_id = ?", run_id, self.namespace_id)
+        )
 
     def stored(self, workflow_id: str, run_id: str = "") -> tuple[Any, list[HistoryEvent]]:
         """A workflow's run and its history. (None, []) when there is none."""
@@ -55,22 +92,26 @@ class Disk:
             return None, []
         run, run_no = stored
         blobs: list[Any] = []
-        self.store.read_history(run_no, 1, 1 << 40, 1 << 40, blobs.append)
+        self._disk.store.read_history(run_no, 1, 1 << 40, 1 << 40, blobs.append)
         events = History.FromString(b"".join(batch.blob for batch in blobs[0])).events
         return run, list(events)
 
     def workflows(self) -> list[str]:
         """The IDs of all that have a run."""
-        found = self.rows("select distinct execution_id from runs where kind = ? order by execution_id", WORKFLOW)
+        found = self._disk.rows(
+            "select distinct execution_id from runs where namespace_id = ? and kind = ? order by execution_id",
+            self.namespace_id,
+            WORKFLOW,
+        )
         return [workflow_id for (workflow_id,) in found]
 
     def runs(self, workflow_id: str) -> list[str]:
         """The IDs of all a workflow's runs."""
         return [
             run_id
-            for (run_id,) in self.rows(
+            for (run_id,) in self._disk.rows(
                 "select run_id from runs where namespace_id = ? and kind = ? and execution_id = ? order by run_no",
-                self.namespace_id(),
+                self.namespace_id,
                 WORKFLOW,
                 workflow_id,
             )
@@ -79,7 +120,7 @@ class Disk:
     def load(self, kind: int, execution_id: str, run_id: str = "") -> tuple[Any, int] | None:
         """An execution's run, or record, and its number."""
         found: list[Any] = []
-        self.store.load_execution(self.namespace_id(), kind, execution_id, run_id, found.append)
+        self._disk.store.load_execution(self.namespace_id, kind, execution_id, run_id, found.append)
         assert isinstance(found[0], StoredExecution)
         stored = found[0].run
         return None if stored is None else (KINDS[kind].decode(stored.core, stored.items), stored.run_no)
@@ -135,21 +176,15 @@ class Connection:
             elif fate < self.faults:
                 lands = self._chance.random() < 0.5
                 if lands:
-                    self._write(batch)
+                    self._disk.write(batch)
                 self._unresolved = (batch, lands)
                 self._later(lambda: done(Unknown("connection lost")), 0.01)
             else:
-                outcome = self._write(batch)
+                outcome = self._disk.write(batch)
                 self._point("after_commit")
                 self._later(lambda: done(outcome), 0.004)
 
         self._later(write, 0.004)
-
-    def _write(self, batch: Batch) -> Any:
-        outcomes: list[Any] = []
-        self._disk.store.submit(batch, outcomes.append)
-        self._disk.commits += 1
-        return outcomes[0]
 
     def landed(self, batch_no: int, done: Callable[[Any], None]) -> None:
         assert self._unresolved is not None

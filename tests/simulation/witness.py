@@ -14,25 +14,25 @@ from perdure.engine.execution import ACTIVITY
 from perdure.engine.standalone.describing import outcome_of
 from tests.simulation.ledger import Broken, Ledger
 from tests.simulation.plans import Told
-from tests.simulation.store import Disk
+from tests.simulation.store import Shelf
 
 
 class Witness:
     """Hears of every answer, and notes in the ledger what must be true from then on."""
 
-    def __init__(self, disk: Disk, ledger: Ledger) -> None:
+    def __init__(self, disk: Shelf, ledger: Ledger) -> None:
         self.disk = disk
         self.ledger = ledger
         self._tokens: dict[bytes, str] = {}
 
     def started(self, workflow_id: str, run_id: str) -> None:
         self.ledger.starts[workflow_id, run_id] = ""
-        if workflow_id not in self.ledger.deleted and self.disk.stored(workflow_id, run_id)[0] is None:
+        if not self.disk.removed(run_id) and self.disk.stored(workflow_id, run_id)[0] is None:
             raise Broken(f"{workflow_id} {run_id} was acknowledged and is not on the disk")
 
     def signaled(self, workflow_id: str, note: str) -> None:
         self.ledger.signals.setdefault(workflow_id, []).append(note)
-        if workflow_id in self.ledger.deleted or workflow_id in self.ledger.terminated:
+        if self.ledger.gone(workflow_id) or workflow_id in self.ledger.terminated:
             return
         if workflow_id in self.ledger.reset:
             if not any(note in Told(self.all_signals(workflow_id, at)).signals for at in self.disk.runs(workflow_id)):
@@ -59,7 +59,7 @@ class Witness:
         """A run was reset at event `cut` to run `run_id`: what was before the point is kept, and what it was told after
         it is told again, if it is to be `carried` over."""
         self.ledger.starts[workflow_id, run_id] = ""
-        if workflow_id in self.ledger.deleted:
+        if self.ledger.gone(workflow_id):
             return
         run, after = self.disk.stored(workflow_id, run_id)
         if run is None:
@@ -81,7 +81,7 @@ class Witness:
 
     def updated(self, workflow_id: str, run_id: str, update_id: str, outcome: Outcome | None) -> None:
         """An update was answered: without an outcome it is accepted; with the one that its worker gives, completed."""
-        if workflow_id in self.ledger.deleted:
+        if self.ledger.gone(workflow_id):
             return
         told = Told(self.disk.stored(workflow_id, run_id)[1])
         if outcome is None and update_id not in told.accepted:
@@ -95,11 +95,11 @@ class Witness:
 
     def activity_started(self, activity_id: str, run_id: str) -> None:
         """An activity of its own was started."""
-        if activity_id not in self.ledger.deleted and self.disk.load(ACTIVITY, activity_id, run_id) is None:
+        if not self.ledger.gone(activity_id) and self.disk.load(ACTIVITY, activity_id, run_id) is None:
             raise Broken(f"activity {activity_id} {run_id} was acknowledged and is not on the disk")
 
     def activity_ended(self, activity_id: str, run_id: str, outcome: Any) -> None:
-        if activity_id in self.ledger.deleted:
+        if self.ledger.gone(activity_id):
             return
         stored = self.disk.load(ACTIVITY, activity_id, run_id)
         if stored is None or stored[0].running or outcome_of(stored[0]).outcome != outcome:
@@ -112,7 +112,7 @@ class Witness:
                 raise Broken(f"activity {activity_id} {run_id} ended with {result}, which is not what its worker said")
 
     def seen(self, at: WorkflowExecution, status: int) -> None:
-        if at.workflow_id in self.ledger.deleted:
+        if self.ledger.gone(at.workflow_id):
             return
         run, _ = self.disk.stored(at.workflow_id, at.run_id)
         if run is None:
@@ -120,17 +120,20 @@ class Witness:
         if status not in (1, 8) and run.status != status:  # neither running nor paused
             raise Broken(f"{at.workflow_id} was shown as closed ({status}) and is {run.status} on the disk")
 
-    def task(self, task: Any, events: list[HistoryEvent]) -> None:
-        """A workflow task that was handed out: its history is whole, and on the disk."""
+    def task(self, task: Any, events: list[HistoryEvent], queue: str) -> None:
+        """A workflow task that was handed out: its history is whole, and on the disk. `queue`: where it was polled
+        from, unless it is a worker's own."""
         at = task.workflow_execution
         ids = [event.event_id for event in events]
         if ids != list(range(1, task.started_event_id + 1)):
             raise Broken(f"{at.workflow_id}: a task up to event {task.started_event_id} has events {ids}")
-        if at.workflow_id in self.ledger.deleted:
+        if self.ledger.gone(at.workflow_id):
             return
         run, stored = self.disk.stored(at.workflow_id, at.run_id)
         if run is None:
             raise Broken(f"a task of {at.workflow_id} was handed out, and the run is not on the disk")
+        if queue and run.task_queue != queue:
+            raise Broken(f"a task of {at.workflow_id} in {run.task_queue} was handed out to a worker of {queue}")
         # The last two (scheduled, started) of a transient task are in no history yet.
         for event, kept in zip(events[:-2], stored, strict=False):
             if event.task_id == 0:  # of a transient task that has been completed since
@@ -142,7 +145,15 @@ class Witness:
         if len(stored) < len(events) - 2:
             raise Broken(f"{at.workflow_id}: a worker was told {len(events)} events, the disk has {len(stored)}")
 
-    def activity(self, key: tuple[str, str, int, int], token: bytes, worker: str) -> None:
+    def activity(self, task: Any, worker: str, queue: str) -> None:
+        """An activity task was handed out."""
+        run_id = task.workflow_execution.run_id or task.activity_run_id
+        key = (run_id, task.activity_id, task.attempt, task.started_time.ToMicroseconds())
+        token = task.task_token
+        if not self.disk.has(run_id):
+            raise Broken(f"activity {key} was given to {worker}, its run is not on the disk")
+        if json.loads(task.input.payloads[1].data) != queue:
+            raise Broken(f"activity {key} was given to {worker}, a worker of {queue}")
         if token in self._tokens:
             raise Broken(f"activity {key} was given to {self._tokens[token]} and to {worker}")
         self._tokens[token] = worker

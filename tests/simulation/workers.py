@@ -10,20 +10,22 @@ import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.protocol.v1 import Message
 
-from tests.api.client import NAMESPACE, QUEUE, queue, values
+from tests.api.client import queue, values
 from tests.engine.updating import accept, place, reject, respond
-from tests.simulation.plans import Told, decide
+from tests.simulation.plans import QUEUES, Told, decide
 from tests.simulation.sender import NO, TRY_AGAIN
 
 if TYPE_CHECKING:
+    from tests.simulation.realms import Realm
     from tests.simulation.simulation import Simulation
 
 
 class WorkflowWorker:
     """Polls, decides from history, answers. With a sticky queue it remembers histories."""
 
-    def __init__(self, simulation: Simulation, name: str, sticky: bool) -> None:
+    def __init__(self, simulation: Simulation, realm: Realm, name: str, sticky: bool) -> None:
         self.simulation = simulation
+        self.realm = realm
         self.chance = random.Random(f"{simulation.seed} {name}")
         self.name = name
         self.sticky = f"sticky-{name}" if sticky else ""
@@ -37,14 +39,16 @@ class WorkflowWorker:
                 await asyncio.sleep(0.05 + self.chance.random() * 0.2)
 
     async def _once(self) -> None:
-        request = ws.PollWorkflowTaskQueueRequest(namespace=NAMESPACE, identity=self.name)
-        if self.sticky and self.chance.random() < 0.7:
-            request.task_queue.CopyFrom(queue(self.sticky, kind=2, normal_name=QUEUE))
+        request = ws.PollWorkflowTaskQueueRequest(namespace=self.realm.name, identity=self.name)
+        normal = self.chance.choices(QUEUES, [3, 1])[0]
+        own = bool(self.sticky) and self.chance.random() < 0.7
+        if own:
+            request.task_queue.CopyFrom(queue(self.sticky, kind=2, normal_name=normal))
         else:
-            request.task_queue.CopyFrom(queue())
+            request.task_queue.CopyFrom(queue(normal))
         task = await self.simulation.network.call(request, within=self.chance.choice([2.5, 10.0, 60.0]))
         if task.task_token:
-            await self._answer(task)
+            await self._answer(task, "" if own else normal)
 
     async def _history(self, task: Any) -> list[HistoryEvent]:
         run_id = task.workflow_execution.run_id
@@ -59,7 +63,7 @@ class WorkflowWorker:
         while token or not events:
             page = await self.simulation.network.call(
                 ws.GetWorkflowExecutionHistoryRequest(
-                    namespace=NAMESPACE, execution=task.workflow_execution, next_page_token=token
+                    namespace=self.realm.name, execution=task.workflow_execution, next_page_token=token
                 )
             )
             events += page.history.events
@@ -69,12 +73,12 @@ class WorkflowWorker:
         # Read on its own, a history may show more than the task: what came later is not this task's business.
         return [event for event in events if event.event_id <= task.started_event_id]
 
-    async def _answer(self, task: Any) -> None:
+    async def _answer(self, task: Any, polled: str = "") -> None:
         simulation = self.simulation
         if task.HasField("query"):
             await self._call(
                 ws.RespondQueryTaskCompletedRequest(
-                    namespace=NAMESPACE, task_token=task.task_token, completed_type=1, query_result=values("fine")
+                    namespace=self.realm.name, task_token=task.task_token, completed_type=1, query_result=values("fine")
                 )
             )
             return
@@ -82,7 +86,7 @@ class WorkflowWorker:
             events = await self._history(task)
         except NO:
             return
-        simulation.witness.task(task, events)
+        self.realm.witness.task(task, events, polled)
         self.histories[task.workflow_execution.run_id] = events
         fate = self.chance.random()
         if fate < 0.04 * simulation.mischief:
@@ -91,7 +95,7 @@ class WorkflowWorker:
         if fate < 0.08 * simulation.mischief:
             await asyncio.sleep(self.chance.random() * 15)
         if fate > 1 - 0.03 * simulation.mischief:
-            failed = ws.RespondWorkflowTaskFailedRequest(namespace=NAMESPACE, task_token=task.task_token, cause=1)
+            failed = ws.RespondWorkflowTaskFailedRequest(namespace=self.realm.name, task_token=task.task_token, cause=1)
             failed.failure.message = "mischief"
             await self._call(failed)
             return
@@ -99,14 +103,14 @@ class WorkflowWorker:
         said = self._say_of_updates(task, told)
         commands = [place(message) for message in said if not message.id.endswith("reject")] + decide(told)
         completed = ws.RespondWorkflowTaskCompletedRequest(
-            namespace=NAMESPACE, task_token=task.task_token, identity=self.name, commands=commands, messages=said
+            namespace=self.realm.name, task_token=task.task_token, identity=self.name, commands=commands, messages=said
         )
         completed.capabilities.discard_speculative_workflow_task_with_events = self.chance.random() < 0.7
         for query_id in task.queries:
             completed.query_results[query_id].result_type = 1  # type: ignore[assignment] # ANSWERED
             completed.query_results[query_id].answer.CopyFrom(values("fine"))
         if self.sticky and self.chance.random() < 0.8:
-            completed.sticky_attributes.worker_task_queue.CopyFrom(queue(self.sticky, kind=2, normal_name=QUEUE))
+            completed.sticky_attributes.worker_task_queue.CopyFrom(queue(self.sticky, kind=2, normal_name=told.queue))
             completed.sticky_attributes.schedule_to_start_timeout.seconds = 5
         completed.return_new_workflow_task = self.chance.random() < 0.5
         completed.force_create_new_workflow_task = self.chance.random() < 0.03
@@ -149,39 +153,44 @@ class WorkflowWorker:
 
 
 class ActivityWorker:
-    def __init__(self, simulation: Simulation, name: str) -> None:
+    def __init__(self, simulation: Simulation, realm: Realm, name: str) -> None:
         self.simulation = simulation
+        self.realm = realm
         self.chance = random.Random(f"{simulation.seed} {name}")
         self.name = name
 
     async def work(self) -> None:
         while True:
             try:
+                name = self.chance.choices(QUEUES, [3, 1])[0]
                 task = await self.simulation.network.call(
-                    ws.PollActivityTaskQueueRequest(namespace=NAMESPACE, identity=self.name, task_queue=queue()),
+                    ws.PollActivityTaskQueueRequest(
+                        namespace=self.realm.name, identity=self.name, task_queue=queue(name)
+                    ),
                     within=self.chance.choice([2.5, 10.0, 60.0]),
                 )
                 if task.task_token:
-                    await self._run(task)
+                    await self._run(task, name)
             except TRY_AGAIN:
                 await asyncio.sleep(0.05 + self.chance.random() * 0.2)
 
-    async def _run(self, task: Any) -> None:
+    async def _run(self, task: Any, polled: str) -> None:
         simulation = self.simulation
         run_id = task.workflow_execution.run_id or task.activity_run_id
         activity_id = task.activity_id if task.workflow_execution.run_id else ""
-        key = (run_id, task.activity_id, task.attempt, task.started_time.ToMicroseconds())
-        simulation.witness.activity(key, task.task_token, self.name)
+        self.realm.witness.activity(task, self.name, polled)
         mischief = simulation.mischief
         for _ in range(self.chance.randint(0, 3)):
             await asyncio.sleep(self.chance.random() * self.chance.choice([0.01, 0.01, 3]))
             beat = await self._call(
                 ws.RecordActivityTaskHeartbeatRequest(
-                    namespace=NAMESPACE, task_token=task.task_token, details=values(self.chance.random())
+                    namespace=self.realm.name, task_token=task.task_token, details=values(self.chance.random())
                 )
             )
             if beat is not None and beat.cancel_requested and self.chance.random() < 0.7:
-                await self._call(ws.RespondActivityTaskCanceledRequest(namespace=NAMESPACE, task_token=task.task_token))
+                await self._call(
+                    ws.RespondActivityTaskCanceledRequest(namespace=self.realm.name, task_token=task.task_token)
+                )
                 return
         fate = self.chance.random()
         if fate < 0.08 * mischief:
@@ -189,19 +198,19 @@ class ActivityWorker:
         if fate < 0.12 * mischief:
             await asyncio.sleep(self.chance.random() * 40)
         if fate > 1 - 0.2 * mischief:
-            failed = ws.RespondActivityTaskFailedRequest(namespace=NAMESPACE, task_token=task.task_token)
+            failed = ws.RespondActivityTaskFailedRequest(namespace=self.realm.name, task_token=task.task_token)
             failed.failure.message = "mischief"
             failed.failure.application_failure_info.non_retryable = self.chance.random() < 0.2
             await self._call(failed)
             return
         result = f"{self.name} {task.attempt} {self.chance.random()}"
         completed = ws.RespondActivityTaskCompletedRequest(
-            namespace=NAMESPACE, task_token=task.task_token, result=values(result)
+            namespace=self.realm.name, task_token=task.task_token, result=values(result)
         )
         if not activity_id:  # whoever waits for it may hear of it before we do
-            simulation.ledger.offered.add((run_id, result))
+            self.realm.ledger.offered.add((run_id, result))
         if await self._call(completed) is not None:
-            simulation.ledger.completed[run_id, activity_id] = result
+            self.realm.ledger.completed[run_id, activity_id] = result
         if self.chance.random() < 0.05 * mischief:
             await self._call(completed)
 
