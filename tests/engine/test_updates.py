@@ -20,7 +20,8 @@ from perdure.engine.speculative import SCHEDULE_TO_START
 from perdure.engine.state import Run
 from perdure.engine.tokens import WORKFLOW_TASK, decode_token
 from perdure.engine.updates import ACCEPTED, ADMITTED, COMPLETED, admit, look_up, reapply_update
-from perdure.engine.workflow_tasks import reissue_workflow_task, schedule_workflow_task, virtual_events
+from perdure.engine.virtual_events import virtual_events
+from perdure.engine.workflow_tasks import reissue_workflow_task, schedule_workflow_task
 from perdure.errors import (
     FailedPrecondition,
     InvalidArgument,

@@ -22,7 +22,7 @@ from perdure.api.checks import check_execution
 from perdure.engine.execution import Execution
 from perdure.engine.framing import field
 from perdure.engine.state import Run
-from perdure.engine.workflow_tasks import virtual_events
+from perdure.engine.virtual_events import virtual_events
 from perdure.enums import EventType, HistoryEventFilterType, TimeoutType
 from perdure.errors import InvalidArgument, Unavailable
 from perdure.runtime.histories import PAGE_BYTES, PAGE_EVENTS, cut, frames

@@ -29,6 +29,7 @@ from perdure.engine.tokens import TaskToken
 from perdure.engine.turn import Turn
 from perdure.engine.update_messages import carry_out_rest
 from perdure.engine.updates import has_unsent, reject_unanswered
+from perdure.engine.virtual_events import store_transient
 from perdure.engine.worker_marks import BUILD_IDS, note_build_id, note_reset_point
 from perdure.engine.workflow_tasks import (
     Poller,
@@ -38,7 +39,6 @@ from perdure.engine.workflow_tasks import (
     schedule_workflow_task,
     start_inline,
     started_task,
-    store_transient,
 )
 from perdure.enums import EventType, WorkerVersioningMode, WorkflowTaskFailedCause
 from perdure.errors import FailedPrecondition, InvalidArgument, NotFound, PerdureError

@@ -18,7 +18,7 @@ from perdure.engine.items import WorkflowTask
 from perdure.engine.state import WORKFLOW_TASK, Run
 from perdure.engine.times import SECOND
 from perdure.engine.turn import Turn
-from perdure.engine.workflow_tasks import virtual_scheduled, virtual_started
+from perdure.engine.virtual_events import virtual_scheduled, virtual_started
 
 SCHEDULE_TO_START: Final = 5 * SECOND
 """On any queue: a speculative task has no row, so that one which nobody takes must become a normal one."""

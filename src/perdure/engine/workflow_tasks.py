@@ -1,9 +1,8 @@
 """Workflow tasks: scheduled once something happened that the workflow must hear of, started by a poller.
 
 At most one is pending. After a failure the next attempts are *transient*: neither Scheduled nor Started is stored until
-the attempt completes; their poll answer carries them as virtual events with the IDs they would get. Tasks made for
-updates alone are *speculative* (`speculative.py`). How a task ends is
-in `completing.py` and `failing.py`.
+the attempt completes; their poll answer carries them as virtual events (`virtual_events.py`). Tasks made for updates
+alone are *speculative* (`speculative.py`). How a task ends is in `completing.py` and `failing.py`.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from msgspec import Struct
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine.effects import OfferWorkflowTask, Rearm
-from perdure.engine.framing import frame
 from perdure.engine.items import WorkflowTask
 from perdure.engine.stale import Stale
 from perdure.engine.state import WORKFLOW_TASK, Run
-from perdure.engine.times import MINUTE, SECOND, set_duration, set_timestamp
+from perdure.engine.times import MINUTE, SECOND, set_duration
 from perdure.engine.tokens import WORKFLOW_TASK as WORKFLOW_TASK_TOKEN
 from perdure.engine.tokens import TaskToken
 from perdure.engine.turn import Turn
+from perdure.engine.virtual_events import fill_started, virtual_events
 from perdure.enums import EventType, SuggestContinueAsNewReason, TaskQueueKind
 from perdure.errors import NotFound
 
@@ -199,7 +198,15 @@ def start_workflow_task(turn: Turn, scheduled_event_id: int, stamp: int, poller:
             turn.touch()
     else:
         event = turn.event(_STARTED)
-        _fill_started(event, task.scheduled_event_id, poller, size, reasons)
+        fill_started(
+            event,
+            task.scheduled_event_id,
+            poller.identity,
+            poller.request_id,
+            poller.worker_version,
+            size,
+            reasons,
+        )
         turn.emit(event)
         written = run.workflow_task
         assert written is not None
@@ -227,19 +234,6 @@ def _suggest_continue_as_new(turn: Turn, size: int) -> list[int]:
     if updates and limit and len(updates) + len(turn.run.admitted) >= limit * turn.limits.updates_suggest:
         reasons.append(int(SuggestContinueAsNewReason.SUGGEST_CONTINUE_AS_NEW_REASON_TOO_MANY_UPDATES))
     return reasons
-
-
-def _fill_started(event: HistoryEvent, scheduled_event_id: int, poller: Poller, size: int, reasons: list[int]) -> None:
-    attributes = event.workflow_task_started_event_attributes
-    attributes.scheduled_event_id = scheduled_event_id
-    attributes.identity = poller.identity
-    attributes.request_id = poller.request_id
-    attributes.history_size_bytes = size
-    if reasons:
-        attributes.suggest_continue_as_new = True
-        attributes.suggest_continue_as_new_reasons.extend(reasons)  # type: ignore[arg-type] # ints of that enum
-    if poller.worker_version:
-        attributes.worker_version.MergeFromString(poller.worker_version)
 
 
 def answer_of(run: Run, task: WorkflowTask, sticky: bool) -> StartedWorkflowTask:
@@ -289,60 +283,6 @@ def start_inline(turn: Turn, poller: Poller) -> StartedWorkflowTask:
     answer.first_event_id = run.previous_started_event_id + 1
     answer.sticky = True
     return answer
-
-
-# ---- transient and speculative tasks
-def virtual_events(run: Run) -> bytes:
-    """The framed Scheduled (and Started) of a pending transient or speculative task, with the IDs they would get now;
-    else empty.
-
-    Readers of a running history see them after its last stored event.
-    """
-    task = run.workflow_task
-    if task is None or not (task.transient or task.speculative):
-        return b""
-    first = run.next_event_id
-    blob = frame(virtual_scheduled(run, task, first))
-    if task.started_event_id:
-        blob += frame(virtual_started(task, first, ""))
-    return blob
-
-
-def store_transient(turn: Turn, identity: str) -> None:
-    """Write Scheduled and Started of the started transient task, now that it ended well."""
-    run = turn.run
-    task = run.workflow_task
-    assert task is not None
-    turn.emit(virtual_scheduled(run, task, 0))
-    turn.emit(virtual_started(task, task.scheduled_event_id, identity))
-
-
-def virtual_scheduled(run: Run, task: WorkflowTask, event_id: int) -> HistoryEvent:
-    event = HistoryEvent()
-    event.event_id = event_id
-    event.event_type = _SCHEDULED
-    set_timestamp(event.event_time, task.scheduled_at)
-    attributes = event.workflow_task_scheduled_event_attributes
-    if task.scheduled_on_sticky:
-        attributes.task_queue.name = task.scheduled_on_sticky
-        attributes.task_queue.kind = _STICKY
-        attributes.task_queue.normal_name = run.task_queue
-    else:
-        attributes.task_queue.name = run.task_queue
-        attributes.task_queue.kind = _NORMAL
-    set_duration(attributes.start_to_close_timeout, task.start_to_close)
-    attributes.attempt = task.attempt
-    return event
-
-
-def virtual_started(task: WorkflowTask, scheduled_event_id: int, identity: str) -> HistoryEvent:
-    event = HistoryEvent()
-    event.event_id = scheduled_event_id + 1
-    event.event_type = _STARTED
-    set_timestamp(event.event_time, task.started_at)
-    poller = Poller(identity=identity, request_id=task.request_id, worker_version=task.worker_version)
-    _fill_started(event, scheduled_event_id, poller, task.history_size, list(task.suggest_reasons))
-    return event
 
 
 # ---- tasks that lost their way
