@@ -31,7 +31,7 @@ from perdure.matching import QueueKey, StoppedWorkers, Task
 from perdure.runtime.alarms import Alarm
 from perdure.runtime.inputs import Input, Outcome
 from perdure.runtime.polls import ACTIVITY_QUEUE, ADVICE, EMPTY_ACTIVITY_TASK, EMPTY_WORKFLOW_TASK, WORKFLOW_QUEUE, Poll
-from perdure.runtime.queries import QueryTask
+from perdure.runtime.query_tasks import QueryTask
 from perdure.runtime.start_tasks import Lost, StartTask, start_entry
 from perdure.storage.store import TaskWrite
 

@@ -24,7 +24,7 @@ from perdure.call import PENDING, Call, Pending, Reply
 from perdure.engine.execution import Execution
 from perdure.engine.framing import field
 from perdure.engine.state import RUNNING, Run
-from perdure.engine.tokens import QUERY_TASK, TaskToken
+from perdure.engine.tokens import TaskToken
 from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import reset_sticky
 from perdure.enums import QueryRejectCondition, QueryResultType, ResourceExhaustedCause, WorkflowExecutionStatus
@@ -38,10 +38,9 @@ from perdure.errors import (
     WorkflowNotReady,
 )
 from perdure.matching import Poller as ParkedPoller
-from perdure.matching import QueueKey, Task
-from perdure.runtime.alarms import Alarm
+from perdure.matching import Task
 from perdure.runtime.inputs import Input, Outcome
-from perdure.runtime.pages import HistoryPage
+from perdure.runtime.query_tasks import QueryTask, question, waits
 
 if TYPE_CHECKING:
     from perdure.runtime.executions import Key, Loaded
@@ -57,38 +56,6 @@ STICKY_ALIVE_SECONDS = 10.0
 RECENT_POLLER_SECONDS = 20.0
 QUERY_SECONDS = 60.0
 NO_POLLER_MARGIN_SECONDS = 1.0
-
-
-class QueryTask:
-    """One query on its way, from the caller to a worker and back."""
-
-    __slots__ = (
-        "alarm",
-        "call",
-        "done",
-        "handed_out",
-        "key",
-        "query",
-        "query_id",
-        "run_id",
-        "sticky_alarm",
-        "task",
-        "workflow_id",
-    )
-
-    def __init__(self, query_id: str, key: Key, run_id: str, query: bytes, call: Call) -> None:
-        self.query_id = query_id
-        self.key = key
-        self.workflow_id = key[2]
-        self.run_id = run_id
-        self.query = query
-        """Serialised WorkflowQuery."""
-        self.call = call
-        self.done = False
-        self.handed_out = False
-        self.task: Task | None = None
-        self.alarm: Alarm | None = None
-        self.sticky_alarm: Alarm | None = None
 
 
 class Queries:
@@ -170,7 +137,7 @@ class Queries:
         runtime = self._runtime
         self._direct[item.query_id] = item
         if runtime.skipper is not None:
-            runtime.skipper.hold(item, lambda: _waits(item))
+            runtime.skipper.hold(item, lambda: waits(item))
         sticky = (item.key[0], run.sticky_queue, 1)
         now = runtime.monotonic.now()
         if run.sticky_queue and runtime.matching.has_recent_poller(sticky, now, STICKY_ALIVE_SECONDS):
@@ -227,11 +194,10 @@ class Queries:
                 now = runtime.monotonic.now()
                 if item.done:
                     runtime.dispatch.next_for(poller)
-                elif poller.waiter.call.finish(
-                    runtime.dispatch.with_hints(
-                        self._answer(item, run, blob, last, task.queue, sticky), poller, False, now
-                    )
-                ):
+                    return
+                whole = sticky or last >= runtime.histories.durable_event_id(run)
+                answer = question(item, run, task.queue, blob, last, whole)
+                if poller.waiter.call.finish(runtime.dispatch.with_hints(answer, poller, False, now)):
                     poller.waiter.over()
                     runtime.matching.confirm(poller, now)
                 else:  # that poll went away: ask the next
@@ -274,24 +240,6 @@ class Queries:
             return PENDING
 
         self._runtime.inspect_key(item.key, item.run_id, look, _Asker(self, item))
-
-    def _answer(self, item: QueryTask, run: Run, blob: bytes, last: int, queue: QueueKey, sticky: bool) -> bytes:
-        response = PollWorkflowTaskQueueResponse()
-        token = TaskToken(item.key[0], queue[1], item.query_id, QUERY_TASK, 0, 0, 1, 0, 0)
-        response.task_token = token.encode()
-        response.workflow_execution.workflow_id = run.workflow_id
-        response.workflow_execution.run_id = run.run_id
-        response.workflow_type.name = run.workflow_type
-        response.previous_started_event_id = run.previous_started_event_id
-        response.attempt = 1
-        response.workflow_execution_task_queue.name = run.task_queue
-        response.workflow_execution_task_queue.kind = 1  # type: ignore[assignment] # TASK_QUEUE_KIND_NORMAL
-        response.query.MergeFromString(item.query)
-        response.history.MergeFromString(blob)
-        response.history.SetInParent()
-        if not sticky and last < self._runtime.histories.durable_event_id(run):
-            response.next_page_token = HistoryPage(run.run_id, last + 1, 0, False).encode()
-        return response.SerializeToString()
 
     def complete(self, token: TaskToken, request: RespondQueryTaskCompletedRequest) -> None:
         """A worker answered a direct query. Raises NotFound when nobody waits for it any more."""
@@ -412,11 +360,3 @@ class _HandedOut(_Asker):
 
     def fail(self, error: PerdureError) -> None:
         self._queries.not_handed_out(self._item, self._poller, error)
-
-
-def _waits(item: QueryTask) -> str:
-    query = f"a query of workflow {item.workflow_id!r}"
-    if item.handed_out:
-        return f"{query} is being answered by a worker"
-    queue = "" if item.task is None else f" on task queue {item.task.queue[1]!r}"
-    return f"{query} waits for a worker{queue}"
