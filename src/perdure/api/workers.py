@@ -24,6 +24,7 @@ from perdure.enums import TaskQueueType, WorkerStatus
 from perdure.errors import InvalidArgument, NotFound
 from perdure.matching.workers import Accepts
 from perdure.runtime.namespaces import Namespace
+from perdure.runtime.stopping_workers import stop_worker
 from perdure.visibility.workers import parse_worker_filter
 
 if TYPE_CHECKING:
@@ -53,9 +54,7 @@ class WorkerHandlers:
         if request.HasField("worker_heartbeat"):
             self._record(namespace, request.worker_heartbeat)
         kinds = [int(kind) for kind in request.task_queue_types] or list(_BOTH_KINDS)
-        self._runtime.dispatch.shutdown_worker(
-            namespace.id, request.sticky_task_queue, request.worker_instance_key, kinds
-        )
+        stop_worker(self._runtime, namespace.id, request.sticky_task_queue, request.worker_instance_key, kinds)
         return ShutdownWorkerResponse()
 
     def RecordWorkerHeartbeat(self, request: RecordWorkerHeartbeatRequest, call: Call) -> Reply:

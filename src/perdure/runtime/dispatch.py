@@ -9,7 +9,6 @@ before a byte of its answer left gets nothing: the task is issued again, to anot
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.call import PENDING, Call, Pending, Reply
 from perdure.engine import activities, workflow_tasks
-from perdure.engine.execution import WORKFLOW
 from perdure.engine.items import Activity
 from perdure.engine.record import Record
 from perdure.engine.standalone import attempts
@@ -25,11 +23,11 @@ from perdure.engine.standalone.state import ActivityTurn
 from perdure.engine.state import Run
 from perdure.engine.tokens import ACTIVITY_TASK, WORKFLOW_TASK, decode_token
 from perdure.engine.turn import Shared, Turn
-from perdure.errors import NotFound, PerdureError, Unavailable
+from perdure.errors import PerdureError, Unavailable
 from perdure.matching import Poller as ParkedPoller
 from perdure.matching import QueueKey, StoppedWorkers, Task
 from perdure.runtime.alarms import Alarm
-from perdure.runtime.inputs import Input, Outcome
+from perdure.runtime.inputs import Input
 from perdure.runtime.polls import ACTIVITY_QUEUE, ADVICE, EMPTY_ACTIVITY_TASK, EMPTY_WORKFLOW_TASK, WORKFLOW_QUEUE, Poll
 from perdure.runtime.query_tasks import QueryTask
 from perdure.runtime.start_tasks import Lost, StartTask, start_entry
@@ -53,7 +51,7 @@ class Dispatch:
         self._task_no = task_no
         self._taken: deque[tuple[Task, ParkedPoller]] = deque()
         self._taking = False
-        self._stopped = StoppedWorkers()
+        self.stopped = StoppedWorkers()
         self._admission: Alarm | None = None
 
     # ---- offers
@@ -216,7 +214,7 @@ class Dispatch:
         until = now + POLL_SECONDS
         if call.deadline is not None:
             until = min(until, call.deadline - POLL_MARGIN_SECONDS)
-        if until <= now or (worker_instance_key and self._stopped.has(key[0], worker_instance_key, key[2], now)):
+        if until <= now or (worker_instance_key and self.stopped.has(key[0], worker_instance_key, key[2], now)):
             return EMPTY_WORKFLOW_TASK if key[2] == WORKFLOW_QUEUE else EMPTY_ACTIVITY_TASK
         waiter = Poll(call, engine, key[2], until)
         poller = ParkedPoller(key, engine.identity, waiter, engine.sticky, normal_name, worker_instance_key, now)
@@ -417,62 +415,7 @@ class Dispatch:
             self._take(again, poller)
 
     # ---- ends
-    def shutdown_worker(self, namespace_id: str, sticky_queue: str, worker_instance_key: str, kinds: list[int]) -> None:
-        """A worker stops: its polls, parked or yet to come, are answered empty; its sticky queue's tasks go to the
-        normal queue."""
-        now = self._runtime.monotonic.now()
-        if worker_instance_key:
-            self._stopped.add(namespace_id, worker_instance_key, kinds, now)
-            for poller in self._matching.cancel_worker(namespace_id, worker_instance_key, kinds, now):
-                poller.waiter.empty()
-        if sticky_queue:
-            key = (namespace_id, sticky_queue, WORKFLOW_QUEUE)
-            unloaded = self._matching.unload(key, now)
-            for poller in unloaded.pollers:
-                poller.waiter.empty()
-            for task in unloaded.tasks:
-                self._leave_sticky(task)
-            after = unloaded.after
-            while after is not None:
-                rows = self._runtime.store.load_tasks(key[0], key[1], key[2], after, 100)
-                for row in rows:
-                    self._matching.withdraw(key, row.task_no)
-                    self._leave_sticky(
-                        Task(key, row.task_no, row.execution_id, row.run_id, row.scheduled_event_id, stamp=row.stamp)
-                    )
-                last = rows[-1] if len(rows) == 100 else None
-                after = None if last is None else (last.priority, last.fairness_pass, last.task_no)
-
-    def _leave_sticky(self, task: Task) -> None:
-        if isinstance(task.query, QueryTask):
-            self._runtime.queries.to_normal_queue(task.query)
-            return
-        if isinstance(task.query, Lost):
-            return  # its start-to-close timeout decides
-
-        def move(turn: Turn) -> Outcome:
-            workflow_tasks.sticky_unavailable(turn, task.stamp)
-            return Outcome(PENDING)
-
-        if task.task_no:
-            self._runtime.committer.task_done(task.task_no)
-        self._runtime.enter(
-            Input(self._runtime, (task.queue[0], WORKFLOW, task.execution_id), task.run_id, ignore_missing(move))
-        )
-
     def drain(self) -> None:
         """Answer all parked polls empty: the server stops."""
         for poller in self._matching.cancel_all(self._runtime.monotonic.now()):
             poller.waiter.empty()
-
-
-def ignore_missing(decide: Callable[[Turn], Outcome]) -> Callable[[Turn], Outcome]:
-    """For inputs of our own that may come too late: their run closed."""
-
-    def decided(turn: Turn) -> Outcome:
-        try:
-            return decide(turn)
-        except NotFound:
-            return Outcome(PENDING)
-
-    return decided

@@ -194,8 +194,8 @@ fault(
 )
 fault(
     "tasks of a stopped worker's sticky queue are forgotten",
-    "runtime/dispatch.py",
-    "            for task in unloaded.tasks:\n                self._leave_sticky(task)\n",
+    "runtime/stopping_workers.py",
+    "        for task in unloaded.tasks:\n            _leave_sticky(runtime, task)\n",
     "",
     "tests/runtime/test_tasks_meet_pollers.py",
     "tests/api/test_workers.py",
