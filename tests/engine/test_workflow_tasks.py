@@ -388,6 +388,16 @@ def test_the_sticky_workers_late_poll_does_not_get_the_task_that_was_moved() -> 
         )
 
 
+def test_an_offer_from_before_the_task_was_moved_starts_nothing() -> None:
+    scene = sticky()
+    task = scene.run.workflow_task
+    assert task is not None
+    scene.decide(lambda turn: sticky_unavailable(turn, task.stamp))
+
+    with pytest.raises(Stale):
+        scene.decide(lambda turn: start_workflow_task(turn, task.scheduled_event_id, task.stamp, Poller()))
+
+
 def test_a_poll_that_takes_a_normal_queue_for_its_own_gets_the_task_like_any_other() -> None:
     scene = started()
 

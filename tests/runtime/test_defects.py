@@ -60,6 +60,18 @@ async def test_an_answer_that_breaks_keeps_no_other_of_its_batch_from_leaving(wo
     await world.start_workflow("later")
 
 
+async def test_a_refusal_that_breaks_somebody_keeps_no_other_of_its_batch_from_hearing_of_it(world: World) -> None:
+    world.store.refusals = 1
+    first = world.call(start_request("first"))
+    world.runtime.after_commit(lambda: {}["a defect"])
+    last = world.call(start_request("last"))
+    await world.settle()
+
+    assert first.reply.run_id  # decided again
+    assert last.reply.run_id
+    await world.start_workflow("later")
+
+
 async def test_a_run_without_a_stored_form_does_not_stop_the_commits_of_others(world: World) -> None:
     await world.start_workflow()
 

@@ -173,6 +173,14 @@ fault(
 fault(
     "the answers of a batch stop at the first that fails",
     "runtime/committer.py",
+    "            try:  # as `_tell` does, without a call for each answer\n                follower.answer()\n"
+    "            except Exception as error:",
+    "            try:\n                follower.answer()\n            except ZeroDivisionError as error:",
+    "tests/runtime/test_defects.py",
+)
+fault(
+    "those who hear that a batch was refused stop at the first that fails",
+    "runtime/committer.py",
     '        except Exception as error:\n            self._log.error("an answer failed", exc_info=error)',
     "        except ZeroDivisionError:\n            raise",
     "tests/runtime/test_defects.py",
