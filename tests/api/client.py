@@ -91,11 +91,7 @@ class Api:
         return task
 
     async def signal(self, name: str = "ship", workflow_id: str = "order-1", **fields: Any) -> Any:
-        return await self.SignalWorkflowExecution(
-            ws.SignalWorkflowExecutionRequest(
-                namespace=NAMESPACE, workflow_execution=execution(workflow_id), signal_name=name, **fields
-            )
-        )
+        return await self.SignalWorkflowExecution(signal_request(workflow_id, name, **fields))
 
     async def describe(self, workflow_id: str = "order-1", run_id: str = "") -> Any:
         return await self.DescribeWorkflowExecution(
@@ -142,6 +138,24 @@ def start_request(workflow_id: str = "order-1", **fields: Any) -> ws.StartWorkfl
     return request
 
 
+def signal_request(
+    workflow_id: str = "order-1", name: str = "ship", **fields: Any
+) -> ws.SignalWorkflowExecutionRequest:
+    return ws.SignalWorkflowExecutionRequest(
+        namespace=NAMESPACE, workflow_execution=execution(workflow_id), signal_name=name, **fields
+    )
+
+
+def start_activity_request(activity_id: str = "charge", **fields: Any) -> ws.StartActivityExecutionRequest:
+    """Of a standalone activity."""
+    request = ws.StartActivityExecutionRequest(namespace=NAMESPACE, activity_id=activity_id, **fields)
+    request.activity_type.name = "Charge"
+    request.task_queue.name = QUEUE
+    if not request.HasField("start_to_close_timeout"):
+        request.start_to_close_timeout.seconds = 60
+    return request
+
+
 def values(*decoded: Any) -> Payloads:
     payloads = Payloads()
     for value in decoded:
@@ -178,6 +192,14 @@ def schedule_activity(activity_id: str = "charge", **fields: Any) -> Command:
 def cancel_activity(scheduled_event_id: int) -> Command:
     command = Command(command_type=CommandType.COMMAND_TYPE_REQUEST_CANCEL_ACTIVITY_TASK)
     command.request_cancel_activity_task_command_attributes.scheduled_event_id = scheduled_event_id
+    return command
+
+
+def signal_external(workflow_id: str, name: str = "s") -> Command:
+    command = Command(command_type=CommandType.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION)
+    attributes = command.signal_external_workflow_execution_command_attributes
+    attributes.execution.workflow_id = workflow_id
+    attributes.signal_name = name
     return command
 
 

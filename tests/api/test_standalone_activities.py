@@ -13,22 +13,14 @@ import temporalio.api.workflowservice.v1 as ws
 from google.protobuf.duration_pb2 import Duration
 
 from perdure import Server
-from tests.api.client import NAMESPACE, QUEUE, Api, Refused, schedule_activity, values
+from tests.api.client import NAMESPACE, QUEUE, Api, Refused, schedule_activity, start_activity_request, values
 
 CHARGE = {"namespace": NAMESPACE, "activity_id": "charge"}
 
 
-def start_request(activity_id: str = "charge", **fields: Any) -> ws.StartActivityExecutionRequest:
-    request = ws.StartActivityExecutionRequest(namespace=NAMESPACE, activity_id=activity_id, **fields)
-    request.activity_type.name = "Charge"
-    request.task_queue.name = QUEUE
-    request.start_to_close_timeout.seconds = 60
-    return request
-
-
 async def start(api: Api, activity_id: str = "charge", **fields: Any) -> str:
     """Its run ID."""
-    return str((await api.StartActivityExecution(start_request(activity_id, **fields))).run_id)
+    return str((await api.StartActivityExecution(start_activity_request(activity_id, **fields))).run_id)
 
 
 async def describe(api: Api, **fields: Any) -> Any:
@@ -48,16 +40,16 @@ async def complete(api: Api, task: Any, result: Any = "done") -> None:
 
 
 async def test_a_start_is_answered_with_its_run_and_a_link(api: Api) -> None:
-    reply = await api.StartActivityExecution(start_request(request_id="one"))
+    reply = await api.StartActivityExecution(start_activity_request(request_id="one"))
 
     assert reply.started
     link = reply.link.activity
     assert (link.namespace, link.activity_id, link.run_id) == (NAMESPACE, "charge", reply.run_id)
-    assert (await api.StartActivityExecution(start_request(request_id="one"))).run_id == reply.run_id
+    assert (await api.StartActivityExecution(start_activity_request(request_id="one"))).run_id == reply.run_id
 
 
 async def test_search_attributes_without_a_value_are_left_out(api: Api) -> None:
-    request = start_request()
+    request = start_activity_request()
     request.search_attributes.indexed_fields["CustomKeyword"].data = b""
     await api.StartActivityExecution(request)
     assert not (await describe(api)).info.search_attributes.indexed_fields

@@ -8,19 +8,13 @@ import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.enums.v1 import EventType
 
 from perdure.errors import NotFound
-from tests.api.client import NAMESPACE, execution, start_request
+from tests.api.client import NAMESPACE, execution, signal_request, start_request
 from tests.support.runtime_world import World
 
 STARTED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED
 SIGNALED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
 TERMINATED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED
 TASK_SCHEDULED = EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED
-
-
-def signal(workflow_id: str = "order-1", request_id: str = "") -> ws.SignalWorkflowExecutionRequest:
-    return ws.SignalWorkflowExecutionRequest(
-        namespace=NAMESPACE, workflow_execution=execution(workflow_id), signal_name="ship", request_id=request_id
-    )
 
 
 def read_history(**fields: Any) -> ws.GetWorkflowExecutionHistoryRequest:
@@ -31,8 +25,8 @@ async def test_a_repeated_request_is_not_answered_before_the_first_is_durable(wo
     world.store.hold()
     first = world.call(start_request(request_id="once"))
     again = world.call(start_request(request_id="once"))
-    signalled = world.call(signal(request_id="also once"))
-    twice = world.call(signal(request_id="also once"))
+    signalled = world.call(signal_request(request_id="also once"))
+    twice = world.call(signal_request(request_id="also once"))
     await world.settle()
     assert not any(call.answered for call in (first, again, signalled, twice))
 
@@ -48,7 +42,7 @@ async def test_nobody_is_refused_for_something_that_may_not_have_happened(world:
     await world.start_workflow()
     world.store.hold()
     world.call(ws.TerminateWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution()))
-    late = world.call(signal())
+    late = world.call(signal_request())
     shown = world.call(ws.DescribeWorkflowExecutionRequest(namespace=NAMESPACE, execution=execution()))
     await world.settle()
     assert not late.answered
@@ -64,7 +58,7 @@ async def test_nobody_is_refused_for_something_that_may_not_have_happened(world:
 async def test_a_history_shows_nothing_that_is_not_durable(world: World) -> None:
     await world.start_workflow()
     world.store.hold()
-    world.call(signal())
+    world.call(signal_request())
     await world.settle()
     shown = world.call(read_history())
     waiting = world.call(read_history(wait_new_event=True))
@@ -81,7 +75,7 @@ async def test_a_history_shows_nothing_that_is_not_durable(world: World) -> None
 async def test_who_waits_for_the_end_hears_of_nothing_else_and_of_that_when_it_is_durable(world: World) -> None:
     await world.start_workflow()
     waiting = world.call(read_history(wait_new_event=True, history_event_filter_type=2))
-    await world.ask(signal())
+    await world.ask(signal_request())
     world.store.hold()
     world.call(ws.TerminateWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution()))
     await world.settle()
@@ -102,7 +96,7 @@ async def test_who_waits_for_events_hears_of_them_when_they_are_durable(world: W
     waiting = world.call(next_page)
     await world.settle()
     world.store.hold()
-    world.call(signal())
+    world.call(signal_request())
     await world.settle()
     assert not waiting.answered
 
@@ -122,7 +116,7 @@ async def test_what_is_not_written_yet_stays_in_a_cache_that_is_too_small(world:
 
     world.store.release_one()
     await world.settle()
-    signalled = world.call(signal("second"))
+    signalled = world.call(signal_request("second"))
     await world.settle()
     assert first.reply is not None
     assert not second.answered

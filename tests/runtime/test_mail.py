@@ -5,23 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from temporalio.api.command.v1 import Command
-from temporalio.api.enums.v1 import CommandType, EventType
+from temporalio.api.enums.v1 import EventType
 
 from perdure.storage.sqlite import SqliteStore
+from tests.api.client import signal_external
 from tests.support.runtime_world import World, running
 
 SIGNALED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
 REACHED = EventType.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED
 FAILED = EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED
-
-
-def signal_external(workflow_id: str, name: str = "s") -> Command:
-    command = Command(command_type=CommandType.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION)
-    attributes = command.signal_external_workflow_execution_command_attributes
-    attributes.execution.workflow_id = workflow_id
-    attributes.signal_name = name
-    return command
 
 
 async def told(world: World, workflow_id: str, event_type: int) -> int:

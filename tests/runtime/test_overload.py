@@ -10,7 +10,7 @@ from temporalio.api.enums.v1 import ResourceExhaustedCause, ResourceExhaustedSco
 
 from perdure.errors import ResourceExhausted
 from perdure.runtime import committer, decisions, line
-from tests.api.client import NAMESPACE, execution, start_request, start_timer
+from tests.api.client import NAMESPACE, signal_request, start_request, start_timer
 from tests.support.runtime_world import World
 
 
@@ -19,12 +19,6 @@ def crowded(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """Its open batch takes three runs, and is not written before `release`."""
     monkeypatch.setattr(committer, "MAX_RUNS", 3)
     return world
-
-
-def signal(workflow_id: str = "order-1") -> ws.SignalWorkflowExecutionRequest:
-    return ws.SignalWorkflowExecutionRequest(
-        namespace=NAMESPACE, workflow_execution=execution(workflow_id), signal_name="ship"
-    )
 
 
 def starts(world: World, first: int, count: int) -> list[Any]:
@@ -99,7 +93,7 @@ async def test_an_execution_with_too_many_inputs_is_busy(world: World, monkeypat
     await world.start_workflow()
     loaded = next(iter(world.runtime.executions.all()))
     world.runtime.decisions.block(loaded)
-    calls = [world.call(signal()) for _ in range(8)]
+    calls = [world.call(signal_request()) for _ in range(8)]
     world.runtime.decisions.unblock(loaded)
     world.runtime.decisions.pump(loaded)
     await world.settle()

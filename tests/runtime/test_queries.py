@@ -9,7 +9,7 @@ from temporalio.api.enums.v1 import QueryResultType
 
 from perdure.engine.tokens import QUERY_TASK, decode_token
 from perdure.errors import FailedPrecondition, NotFound
-from tests.api.client import NAMESPACE, execution, queue, start_timer, values
+from tests.api.client import NAMESPACE, execution, queue, signal_request, start_timer, values
 from tests.support.runtime_world import TestCall, World
 
 ANSWERED = QueryResultType.QUERY_RESULT_TYPE_ANSWERED
@@ -19,10 +19,6 @@ def query() -> ws.QueryWorkflowRequest:
     request = ws.QueryWorkflowRequest(namespace=NAMESPACE, execution=execution())
     request.query.query_type = "status"
     return request
-
-
-def signal() -> ws.SignalWorkflowExecutionRequest:
-    return ws.SignalWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution(), signal_name="ship")
 
 
 async def answer(world: World, task: Any) -> None:
@@ -41,7 +37,7 @@ async def idle(world: World) -> None:
 async def with_started_task(world: World) -> Any:
     """A workflow that has begun; the task of a signal is with a worker."""
     await idle(world)
-    await world.ask(signal())
+    await world.ask(signal_request())
     poll = world.poll()
     await world.settle()
     return poll.reply
@@ -77,7 +73,7 @@ async def test_a_query_sees_what_was_acknowledged_before_it_although_a_task_is_u
 
 async def test_a_query_that_rode_along_without_an_answer_is_put_to_a_worker_by_itself(world: World) -> None:
     await idle(world)
-    await world.ask(signal())
+    await world.ask(signal_request())
     world.call(query())
     task = world.poll()
     await world.settle()

@@ -10,14 +10,8 @@ from temporalio.api.enums.v1 import CommandType, EventType
 
 from perdure.errors import NotFound, Unavailable
 from perdure.storage.store import StoreFailed
-from tests.api.client import NAMESPACE, execution, start_request, start_timer
+from tests.api.client import NAMESPACE, execution, signal_external, signal_request, start_request, start_timer
 from tests.support.runtime_world import World, running
-
-
-def signal(workflow_id: str = "order-1") -> ws.SignalWorkflowExecutionRequest:
-    return ws.SignalWorkflowExecutionRequest(
-        namespace=NAMESPACE, workflow_execution=execution(workflow_id), signal_name="ship"
-    )
 
 
 async def test_a_refused_start_is_decided_again_and_answered_once_it_landed(world: World) -> None:
@@ -34,12 +28,12 @@ async def test_while_the_disk_is_full_writers_hear_it_and_readers_are_served(wor
     world.store.refusals = -1
 
     with pytest.raises(Unavailable):
-        await world.ask(signal())
+        await world.ask(signal_request())
     count = await world.ask(ws.CountWorkflowExecutionsRequest(namespace=NAMESPACE))
     assert count.count == 1
 
     world.store.refusals = 0
-    await world.ask(signal())
+    await world.ask(signal_request())
 
 
 async def test_a_namespace_whose_row_was_refused_does_not_exist(world: World) -> None:
@@ -118,7 +112,7 @@ async def test_whoever_waits_for_new_events_is_woken_when_their_batch_is_refused
                 namespace=NAMESPACE, execution=execution(), wait_new_event=True, history_event_filter_type=2
             )
         )
-        world.call(signal())
+        world.call(signal_request())
         await world.settle()
         world.store.refusals = 1
         world.store.release()
@@ -131,7 +125,7 @@ async def test_whoever_waits_for_new_events_is_woken_when_their_batch_is_refused
 async def test_a_timer_whose_cancellation_could_not_be_written_fires(world: World) -> None:
     await world.start_workflow()
     await world.step(start_timer(seconds=30))
-    await world.ask(signal())
+    await world.ask(signal_request())
     poll = world.poll()
     await world.settle()
     world.store.refusals = -1
@@ -178,11 +172,11 @@ async def test_a_history_read_backwards_shows_no_run_that_was_never_written(worl
 async def test_a_query_waits_once_however_often_its_execution_is_refused(world: World) -> None:
     await world.start_workflow()
     await world.step()
-    await world.ask(signal())
+    await world.ask(signal_request())
     task = world.poll()
     await world.settle()
     world.store.refusals = 2
-    world.call(signal())
+    world.call(signal_request())
     ask = ws.QueryWorkflowRequest(namespace=NAMESPACE, execution=execution())
     ask.query.query_type = "status"
     asked = world.call(ask)
@@ -243,14 +237,6 @@ async def test_a_message_that_waits_for_its_receiver_is_lost_with_the_batch_of_i
     )
     assert [event.event_type for event in history.history.events].count(26) == 1  # ..._SIGNALED
     assert not world.runtime.mail.on_way
-
-
-def signal_external(workflow_id: str) -> Command:
-    command = Command(command_type=CommandType.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION)
-    attributes = command.signal_external_workflow_execution_command_attributes
-    attributes.execution.workflow_id = workflow_id
-    attributes.signal_name = "s"
-    return command
 
 
 def cancel_timer(timer_id: str = "t") -> Command:

@@ -9,7 +9,16 @@ import pytest
 import temporalio.api.workflowservice.v1 as ws
 
 from perdure.errors import Unavailable
-from tests.api.client import NAMESPACE, complete_workflow, execution, kinds, schedule_activity, start_timer, values
+from tests.api.client import (
+    NAMESPACE,
+    complete_workflow,
+    execution,
+    kinds,
+    schedule_activity,
+    signal_request,
+    start_timer,
+    values,
+)
 from tests.support.runtime_world import World
 
 
@@ -24,9 +33,7 @@ def reset(finish_event_id: int = 4, request_id: str = "r") -> ws.ResetWorkflowEx
 
 
 def signal(name: str = "ship") -> ws.SignalWorkflowExecutionRequest:
-    return ws.SignalWorkflowExecutionRequest(
-        namespace=NAMESPACE, workflow_execution=execution(), signal_name=name, request_id=name
-    )
+    return signal_request(name=name, request_id=name)
 
 
 async def history(world: World, run_id: str = "") -> Any:

@@ -9,16 +9,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from perdure.config import Config, DynamicConfig
 from perdure.engine.execution import ACTIVITY
-from tests.api.client import NAMESPACE, QUEUE, values
+from tests.api.client import NAMESPACE, QUEUE, start_activity_request, values
 from tests.support.runtime_world import TestCall, World, running
-
-
-def start_request(activity_id: str = "charge", **fields: Any) -> ws.StartActivityExecutionRequest:
-    request = ws.StartActivityExecutionRequest(namespace=NAMESPACE, activity_id=activity_id, **fields)
-    request.activity_type.name = "Charge"
-    request.task_queue.name = QUEUE
-    request.start_to_close_timeout.seconds = 60
-    return request
 
 
 def complete_request(task: Any) -> ws.RespondActivityTaskCompletedRequest:
@@ -36,7 +28,7 @@ async def test_a_start_and_its_attempt_for_a_waiting_poll_are_one_commit(world: 
     await world.settle()
     before = world.store.submitted
 
-    await world.ask(start_request())
+    await world.ask(start_activity_request())
 
     assert poll.reply.activity_id == "charge"
     assert world.store.submitted == before + 1
@@ -46,7 +38,7 @@ async def test_nothing_is_given_to_a_poll_before_its_commit(world: World) -> Non
     poll = world.poll_activity()
     await world.settle()
     world.store.hold()
-    start = world.call(start_request())
+    start = world.call(start_activity_request())
     await world.settle()
     assert not poll.answered
     assert not start.answered
@@ -61,7 +53,7 @@ async def test_the_task_of_a_poll_that_went_away_goes_to_the_next_under_another_
     gone = world.poll_activity()
     await world.settle()
     world.store.hold()
-    world.call(start_request())
+    world.call(start_activity_request())
     await world.settle()
     gone.leave()
     world.store.release()
@@ -81,7 +73,7 @@ async def test_what_was_decided_in_a_refused_batch_is_decided_again(world: World
     await world.settle()
     world.store.refusals = 1
 
-    start = world.call(start_request())
+    start = world.call(start_activity_request())
     await world.settle()
     await world.pass_time(5)
 
@@ -95,7 +87,7 @@ async def test_what_was_decided_in_a_refused_batch_is_decided_again(world: World
 
 
 async def test_who_waits_hears_nothing_that_is_not_durable(world: World) -> None:
-    await world.ask(start_request())
+    await world.ask(start_activity_request())
     poll = world.poll_activity()
     await world.settle()
     waiting = outcome(world)
@@ -110,7 +102,7 @@ async def test_who_waits_hears_nothing_that_is_not_durable(world: World) -> None
 
 
 async def test_callers_who_wait_and_leave_are_forgotten(world: World) -> None:
-    await world.ask(start_request())
+    await world.ask(start_activity_request())
     calls = [outcome(world) for _ in range(10)]
     await world.settle()
     for call in calls:
@@ -125,7 +117,7 @@ async def test_callers_who_wait_and_leave_are_forgotten(world: World) -> None:
 
 
 async def test_who_waits_too_long_is_answered_empty_and_forgotten(world: World) -> None:
-    await world.ask(start_request())
+    await world.ask(start_activity_request())
     waiting = outcome(world, within=300)
     await world.settle()
 
@@ -135,7 +127,7 @@ async def test_who_waits_too_long_is_answered_empty_and_forgotten(world: World) 
 
 
 async def test_an_attempt_is_taken_by_the_clock_when_its_time_is_over(world: World) -> None:
-    request = start_request()
+    request = start_activity_request()
     request.start_to_close_timeout.seconds = 30
     request.retry_policy.maximum_attempts = 1
     await world.ask(request)
@@ -155,7 +147,7 @@ async def test_hundreds_that_came_and_went_leave_nothing_in_the_runtimes_tables(
     runtime = world.runtime
     runtime.executions._max_bytes = 128 * 1024
     for number in range(120):
-        world.call(start_request(f"a-{number}"))
+        world.call(start_activity_request(f"a-{number}"))
         poll = world.poll_activity()
         await world.settle()
         waiting = world.call(ws.PollActivityExecutionRequest(namespace=NAMESPACE, activity_id=f"a-{number}"))
@@ -178,7 +170,7 @@ async def test_lists_show_the_queue_and_the_delay_that_an_operator_gave() -> Non
             request = ws.CountActivityExecutionsRequest(namespace=NAMESPACE, query=query)
             return int((await world.ask(request)).count)
 
-        await world.ask(start_request(start_delay=Duration(seconds=60)))
+        await world.ask(start_activity_request(start_delay=Duration(seconds=60)))
         options = ws.UpdateActivityExecutionOptionsRequest(namespace=NAMESPACE, activity_id="charge")
         options.activity_options.task_queue.name = "elsewhere"
         options.activity_options.start_delay.seconds = 3600

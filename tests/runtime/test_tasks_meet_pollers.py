@@ -19,6 +19,7 @@ from tests.api.client import (
     execution,
     queue,
     schedule_activity,
+    signal_request,
     start_request,
     values,
 )
@@ -33,10 +34,6 @@ def query(workflow_id: str = "order-1") -> ws.QueryWorkflowRequest:
     request = ws.QueryWorkflowRequest(namespace=NAMESPACE, execution=execution(workflow_id))
     request.query.query_type = "status"
     return request
-
-
-def signal() -> ws.SignalWorkflowExecutionRequest:
-    return ws.SignalWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution(), signal_name="ship")
 
 
 async def test_a_task_whose_run_was_deleted_is_dropped_and_its_poll_goes_on(world: World) -> None:
@@ -148,7 +145,7 @@ async def test_a_sticky_task_goes_to_any_worker_when_its_own_has_not_been_seen_f
     await world.ask(completion)
     other = world.poll()
 
-    await world.ask(signal())
+    await world.ask(signal_request())
 
     assert other.reply.previous_started_event_id == 3
     assert len(other.reply.history.events) == 7, "all of it, as this worker knows nothing"
@@ -201,7 +198,7 @@ async def test_an_execution_whose_needed_event_cannot_be_read_is_not_blocked_for
     world.runtime.decide(namespace, "order-1", "", needy, unread)
     await world.settle()
     assert isinstance(unread.error, Unavailable)
-    await world.ask(signal())
+    await world.ask(signal_request())
 
 
 async def test_a_query_is_not_handed_to_a_worker_before_what_it_sees_is_durable(world: World) -> None:
@@ -237,10 +234,10 @@ async def test_a_query_of_a_run_that_was_deleted_meanwhile_frees_its_poller(worl
 async def test_a_query_that_waits_for_a_task_survives_the_refusal_of_its_runs_batch(world: World) -> None:
     await world.start_workflow()
     await world.step()
-    await world.ask(signal())  # a task is pending, so a query rides along
+    await world.ask(signal_request())  # a task is pending, so a query rides along
     asked = world.call(query())
     world.store.hold()
-    world.call(signal())
+    world.call(signal_request())
     await world.settle()
     world.store.refusals = 1
     world.store.release()
@@ -285,7 +282,7 @@ async def test_shutting_down_a_worker_frees_its_polls_and_moves_its_sticky_tasks
     completion.sticky_attributes.schedule_to_start_timeout.seconds = 10
     await world.ask(completion)
     parked.leave()
-    await world.ask(signal())  # its task waits in the sticky queue, whose worker polled a moment ago
+    await world.ask(signal_request())  # its task waits in the sticky queue, whose worker polled a moment ago
 
     await world.ask(
         ws.ShutdownWorkerRequest(namespace=NAMESPACE, sticky_task_queue="own", worker_instance_key="w", identity="w")

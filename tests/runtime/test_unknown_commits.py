@@ -6,19 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.enums.v1 import EventType
 
-from tests.api.client import NAMESPACE, execution
+from tests.api.client import signal_request
 from tests.support.runtime_world import World
 
 SIGNALED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
-
-
-def signal(name: str) -> ws.SignalWorkflowExecutionRequest:
-    return ws.SignalWorkflowExecutionRequest(
-        namespace=NAMESPACE, workflow_execution=execution(), signal_name=name, identity="client"
-    )
 
 
 @pytest.mark.parametrize("landed", [True, False])
@@ -32,9 +25,9 @@ async def test_a_signal_is_there_once_whether_its_lost_commit_landed_or_not(worl
 
     world.store.landed = later  # type: ignore[attr-defined] # in place of the one it delegates to
     world.store.unknown = [landed]
-    first = world.call(signal("first"))
+    first = world.call(signal_request(name="first", identity="client"))
     await world.settle()
-    second = world.call(signal("second"))
+    second = world.call(signal_request(name="second", identity="client"))
     written = world.store.submitted
     await world.settle()
     assert len(asked) == 1

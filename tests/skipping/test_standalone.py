@@ -11,16 +11,12 @@ import temporalio.api.workflowservice.v1 as ws
 
 from perdure import Server
 from perdure.runtime.skipping import Skipper
-from tests.api.client import NAMESPACE, QUEUE, Api, values
+from tests.api.client import NAMESPACE, Api, start_activity_request, values
 from tests.skipping.clock import DAY, HOUR, Clock, about, duration
 
 
 def start_request(activity_id: str = "charge", **fields: Any) -> ws.StartActivityExecutionRequest:
-    request = ws.StartActivityExecutionRequest(namespace=NAMESPACE, activity_id=activity_id, **fields)
-    request.activity_type.name = "Charge"
-    request.task_queue.name = QUEUE
-    request.start_to_close_timeout.CopyFrom(duration(DAY))
-    return request
+    return start_activity_request(activity_id, start_to_close_timeout=duration(DAY), **fields)
 
 
 def fail_request(task: Any) -> ws.RespondActivityTaskFailedRequest:
