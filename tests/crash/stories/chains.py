@@ -12,31 +12,12 @@ from google.protobuf.duration_pb2 import Duration
 from temporalio import workflow
 from temporalio.api.common.v1 import RetryPolicy, WorkflowExecution
 from temporalio.api.enums.v1 import EventType
-from temporalio.exceptions import ApplicationError
 
 from tests.crash.calls import CANCELED, COMPLETED, NAMESPACE, TERMINATED, TIMED_OUT, Calls, Stories, request_id
 from tests.crash.stories.families import Patient
 from tests.crash.stories.kit import ACTIVITY
 from tests.crash.stories.steps import double
-
-
-@workflow.defn
-class SucceedsAt:
-    @workflow.run
-    async def run(self, attempt: int) -> int:
-        if workflow.info().attempt < attempt:
-            raise ApplicationError(f"not at attempt {workflow.info().attempt}")
-        return workflow.info().attempt
-
-
-@workflow.defn
-class Counts:
-    """A cron workflow: each run adds one to what the run before it left."""
-
-    @workflow.run
-    async def run(self) -> int:
-        last = workflow.get_last_completion_result(int) if workflow.has_last_completion_result() else 0
-        return (last or 0) + 1
+from tests.support.chain_workflows import Counts, SucceedsAt
 
 
 @workflow.defn

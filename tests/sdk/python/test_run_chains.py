@@ -20,6 +20,7 @@ from temporalio.common import RetryPolicy, WorkflowIDConflictPolicy, WorkflowIDR
 from temporalio.exceptions import ApplicationError, TerminatedError, TimeoutError, WorkflowAlreadyStartedError
 
 from tests.sdk.python.kit import event_of, replay, unique, working
+from tests.support.chain_workflows import Counts, SucceedsAt
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -31,25 +32,6 @@ class Countdown:
         if left > 0:
             workflow.continue_as_new(left - 1, memo={"left": left - 1})
         return f"memo {workflow.memo_value('left')}"
-
-
-@workflow.defn
-class SucceedsAt:
-    @workflow.run
-    async def run(self, attempt: int) -> int:
-        if workflow.info().attempt < attempt:
-            raise ApplicationError(f"not at attempt {workflow.info().attempt}")
-        return workflow.info().attempt
-
-
-@workflow.defn
-class Counts:
-    """A cron workflow: each run adds one to what the run before it left."""
-
-    @workflow.run
-    async def run(self) -> int:
-        last = workflow.get_last_completion_result(int) if workflow.has_last_completion_result() else 0
-        return (last or 0) + 1
 
 
 @workflow.defn
