@@ -115,6 +115,15 @@ class Api:
             pass
 
 
+async def refused(call: Awaitable[Any]) -> Refused | None:
+    """What the call was refused with; None when it was not."""
+    try:
+        await call
+    except Refused as refusal:
+        return refusal
+    return None
+
+
 def queue(name: str = QUEUE, **fields: Any) -> TaskQueue:
     return TaskQueue(name=name, **fields)
 

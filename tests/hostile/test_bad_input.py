@@ -6,7 +6,7 @@ import asyncio
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from tests.api.client import (
     Refused,
     complete_workflow,
     queue,
+    refused,
     schedule_activity,
     start_request,
 )
@@ -39,14 +40,6 @@ async def alive(api: Api) -> None:
     await api.start("alive", task_queue=queue("alive"))
     task = await api.poll(task_queue=queue("alive"))
     await api.complete(task, complete_workflow())
-
-
-async def refused(call: Awaitable[Any]) -> Refused | None:
-    try:
-        await call
-    except Refused as refusal:
-        return refusal
-    return None
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from perdure.api.handlers import all_handlers
 from perdure.runtime.runtime import Runtime
 from perdure.server import Parts, Surroundings
 from perdure.storage.sqlite import SqliteStore
-from tests.api.client import NAMESPACE, Api, Refused, execution
+from tests.api.client import NAMESPACE, Api, execution, refused
 from tests.power.faults import BROKEN, FULL, FaultyVFS
 
 FULL_LINE = (
@@ -49,7 +49,7 @@ class Patient:
         return {each.execution.workflow_id for each in found.executions}
 
     async def refusal(self, call: Any) -> str:
-        refusal = await _refused(call)
+        refusal = await refused(call)
         assert refusal is not None
         return str(refusal)
 
@@ -154,7 +154,7 @@ async def test_a_checkpoint_whose_sync_fails_ends_the_server(path: Path, monkeyp
         refusal = None
         while refusal is None:  # what is on its way when it fails may land: the log is sound
             workflow_id = f"order-{len(acknowledged) + 1}"
-            refusal = await _refused(patient.api.start(workflow_id))
+            refusal = await refused(patient.api.start(workflow_id))
             if refusal is None:
                 acknowledged.add(workflow_id)
 
@@ -218,11 +218,3 @@ async def _checkpointed(path: Path) -> None:
     other = apsw.Connection(str(path))
     other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     other.close()
-
-
-async def _refused(call: Any) -> Refused | None:
-    try:
-        await call
-    except Refused as refusal:
-        return refusal
-    return None
