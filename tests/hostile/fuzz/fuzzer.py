@@ -22,9 +22,11 @@ import temporalio.api.workflowservice.v1 as ws
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from temporalio.api.testservice.v1 import SleepUntilRequest, UnlockTimeSkippingRequest
 from temporalio.api.update.v1 import Acceptance, Response
 
 from benchmarks.meter import ProcessMeter
+from perdure.clock import SECOND, SkippingTime
 from tests.api.client import Api, Refused
 from tests.hostile.fuzz.canary import sing
 from tests.hostile.fuzz.generator import QUEUES, WORKFLOW_IDS, Generator, decodes
@@ -140,6 +142,7 @@ class Fuzzer:
         self._server = server
         self._seed = seed
         self._skipping = skipping
+        self._only = only
         self._stop_at_first = stop_at_first
         self._meter = ProcessMeter(server.pid)
         self._channel = grpc.aio.insecure_channel(
@@ -166,6 +169,8 @@ class Fuzzer:
     async def run(self, seconds: float, round_seconds: float = 5.0) -> Report:
         until = time.monotonic() + seconds
         try:
+            if self._skipping and self._seed % 2:
+                await self._go_to_the_last_hour()
             await self._canary()
             base = self._meter.resident_mib()
             while time.monotonic() < until:
@@ -205,6 +210,8 @@ class Fuzzer:
                     await self._work()
                 elif roll < 0.2:
                     await self._populate(self._chance.choice(WORKFLOW_IDS))
+                elif roll < 0.21 and self._skipping and not self._only:
+                    await self._let_time_skip()
                 else:
                     await self._call(*self._next())
         finally:
@@ -269,6 +276,52 @@ class Fuzzer:
             timer = done.commands.add(command_type=3).start_timer_command_attributes
             timer.timer_id, timer.start_to_fire_timeout.seconds = self._chance.choice(("t", "u")), 3
         await self._call(_COMPLETION, done, done.SerializeToString())
+
+    async def _go_to_the_last_hour(self) -> None:
+        """Of those that time skips to. Odd seeds begin there: chance hardly ever leads so far."""
+        until = SleepUntilRequest()
+        until.timestamp.seconds = SkippingTime.LAST // SECOND - 3600
+        code = await self._judged("SleepUntil", until, until.SerializeToString(), SECONDS)
+        assert code == "OK", "nothing is in the way yet"
+
+    async def _let_time_skip(self) -> None:
+        """A few jumps, to the timers, retries, timeouts and sleeps that there are."""
+        for _ in range(3):
+            await self._nobody_is_busy()
+            rpc = self._chance.choice(("Sleep", "SleepUntil"))
+            sleep = self._generator.message(GetMessageClass(self._methods[rpc].input_type))
+            await self._call(rpc, sleep, sleep.SerializeToString())
+
+    async def _nobody_is_busy(self) -> None:
+        """Do away with what keeps time from skipping: locks, and tasks whose worker is never heard of again."""
+        while self._tasks:
+            await self._work()
+        for _ in range(10):
+            if await self._judged("UnlockTimeSkipping", UnlockTimeSkippingRequest(), b"", SECONDS) != "OK":
+                break
+        for number in range(1, self.report.rounds + 1):
+            namespace = f"fuzz-{self._seed}-{number}"
+            with contextlib.suppress(Refused):  # of a namespace that is gone
+                for found in (
+                    await self._api.ListWorkflowExecutions(
+                        ws.ListWorkflowExecutionsRequest(namespace=namespace, query="ExecutionStatus = 'Running'")
+                    )
+                ).executions:
+                    await self._end_if_busy(namespace, found.execution)
+                for activity in (
+                    await self._api.ListActivityExecutions(ws.ListActivityExecutionsRequest(namespace=namespace))
+                ).executions:
+                    ended = ws.TerminateActivityExecutionRequest(namespace=namespace, activity_id=activity.activity_id)
+                    with contextlib.suppress(Refused):
+                        await self._api.TerminateActivityExecution(ended)
+
+    async def _end_if_busy(self, namespace: str, execution: Any) -> None:
+        with contextlib.suppress(Refused):  # it has ended
+            asked = ws.DescribeWorkflowExecutionRequest(namespace=namespace, execution=execution)
+            described = await self._api.DescribeWorkflowExecution(asked)
+            if described.HasField("pending_workflow_task") or described.pending_activities:
+                ended = ws.TerminateWorkflowExecutionRequest(namespace=namespace, workflow_execution=execution)
+                await self._api.TerminateWorkflowExecution(ended)
 
     async def _keep_polling(self, namespace: str, queue: str, rpc: str, tokens: deque[bytes]) -> None:
         """A worker's polls: what they get is what answers are made for."""
