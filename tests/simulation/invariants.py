@@ -39,7 +39,9 @@ def check_now(simulation: Simulation, step: int) -> None:
         return
     for key, waiting in runtime.matching._queues.items():
         if waiting.line and (waiting.volatile or len(waiting.backlog)):
-            raise Broken(f"step {step}: tasks wait in {key} while pollers are parked")
+            goes_on = runtime.matching.throttled.get(key, 0.0)
+            if goes_on <= simulation.seconds() - 1:
+                raise Broken(f"step {step}: tasks wait in {key} while pollers are parked; held until {goes_on}")
     if step % LOOK_CLOSELY_EVERY == 0 and at_rest(runtime):
         _check_cache(simulation, runtime)
         _check_tasks(simulation, runtime)

@@ -229,6 +229,8 @@ def _activity(activity_id: str, attempts: int, queue: str = QUEUE) -> Command:
     attributes.activity_type.name = "Charge"
     attributes.task_queue.name = queue
     attributes.input.CopyFrom(values(activity_id, queue))
+    if queue == PARCELS:
+        attributes.priority.fairness_key = f"k{attempts % 3}"
     attributes.start_to_close_timeout.seconds = 20
     attributes.schedule_to_close_timeout.seconds = 3600
     attributes.heartbeat_timeout.seconds = 5

@@ -34,6 +34,7 @@ from tests.simulation import invariants
 from tests.simulation.batches import Batcher
 from tests.simulation.clocks import SimulatedMonotonic, SimulatedTime
 from tests.simulation.ledger import Broken, Ledger
+from tests.simulation.limits import Limiter
 from tests.simulation.network import Network
 from tests.simulation.operators import Operator
 from tests.simulation.plans import Told
@@ -57,12 +58,14 @@ OTHERS: dict[str, Callable[[Simulation, str], Any]] = {
     "other-activity-client": ActivityClient,
     "operator": Operator,
     "batcher": Batcher,
+    "limiter": Limiter,
 }
 BESIDES: dict[str, Callable[[Simulation, str, Realm], Any]] = {
     "resetter": Resetter,
     "activity-client": ActivityClient,
     "operator": Operator,
     "batcher": Batcher,
+    "limiter": Limiter,
 }
 
 
@@ -120,6 +123,7 @@ class Simulation:
         self.clients += [make(self, name) for name, make in OTHERS.items() if self.chance.random() < 0.6]
         if self.chance.random() < 0.6:
             self._people_beside()
+        self.limiters = [client for client in self.clients if isinstance(client, Limiter)]
         self.acting: dict[Any, asyncio.Task[None]] = {}
         self.workers: list[asyncio.Task[None]] = []
         self._processes = 0
@@ -135,6 +139,13 @@ class Simulation:
         self.clients += [
             make(self, f"{BESIDE}-{name}", realm) for name, make in BESIDES.items() if self.chance.random() < 0.6
         ]
+
+    def _limiter_of(self, realm: Realm) -> Limiter | None:
+        return next((limiter for limiter in self.limiters if limiter.realm is realm), None)
+
+    def _disturb(self) -> None:
+        for limiter in self.limiters:
+            limiter.disturbed()
 
     @property
     def ledger(self) -> Ledger:
@@ -204,6 +215,7 @@ class Simulation:
         if runtime.skipper is not None:
             runtime.skipper.close()
         self.runtime = None
+        self._disturb()
 
     def _point(self, name: str) -> None:
         """The process comes to a named point of a commit."""
@@ -233,7 +245,7 @@ class Simulation:
             for n in range(3 if realm is self.realm else 2):
                 workers = (
                     WorkflowWorker(self, realm, f"{realm.name}-worker-{n}", sticky=n > 0),
-                    ActivityWorker(self, realm, f"{realm.name}-activities-{n}"),
+                    ActivityWorker(self, realm, f"{realm.name}-activities-{n}", self._limiter_of(realm)),
                 )
                 self.workers += [asyncio.ensure_future(worker.work()) for worker in workers]
         try:
@@ -262,11 +274,13 @@ class Simulation:
             await asyncio.sleep(chance.choice([1, 1, 10, 100]))
         elif fate < 0.94:
             self.time.jump(chance.choice([0.5, 60, 100_000]))
+            self._disturb()
         elif fate < 0.95:
             if self.time.stands_at is None:
                 self.time.stand()
             else:
                 self.time.go_on()
+            self._disturb()
         elif fate < 0.97:
             assert self.connection is not None
             self.connection.faults = chance.choice([0, 0, 0.02, 0.2])
@@ -303,6 +317,8 @@ class Simulation:
         self.time.go_on()
         began = self.seconds()
         helpers = {realm: Client(self, f"{realm.name}-helper", realm) for realm in self.realms}
+        for limiter in self.limiters:
+            await limiter.lift()
         finished = False
         while (open_now := [(realm, at) for realm in self.realms for at in await self.list(realm, OPEN)]) or (
             not finished
@@ -312,6 +328,7 @@ class Simulation:
                     await helpers[realm].signal(found.workflow_id)
             await self.pass_time(60)
             self.time.jump(1000)
+            self._disturb()
             if not finished and all(acting.done() for acting in self.acting.values()):
                 finished = True
                 invariants.check_now(self, 1)

@@ -16,6 +16,7 @@ from tests.simulation.plans import QUEUES, Told, decide
 from tests.simulation.sender import NO, TRY_AGAIN
 
 if TYPE_CHECKING:
+    from tests.simulation.limits import Limiter
     from tests.simulation.realms import Realm
     from tests.simulation.simulation import Simulation
 
@@ -153,9 +154,10 @@ class WorkflowWorker:
 
 
 class ActivityWorker:
-    def __init__(self, simulation: Simulation, realm: Realm, name: str) -> None:
+    def __init__(self, simulation: Simulation, realm: Realm, name: str, limiter: Limiter | None) -> None:
         self.simulation = simulation
         self.realm = realm
+        self.limiter = limiter
         self.chance = random.Random(f"{simulation.seed} {name}")
         self.name = name
 
@@ -163,13 +165,18 @@ class ActivityWorker:
         while True:
             try:
                 name = self.chance.choices(QUEUES, [3, 1])[0]
+                poll = ws.PollActivityTaskQueueRequest(
+                    namespace=self.realm.name, identity=self.name, task_queue=queue(name)
+                )
+                if self.limiter is not None and self.limiter.worker_rate:
+                    poll.task_queue_metadata.max_tasks_per_second.value = self.limiter.worker_rate
                 task = await self.simulation.network.call(
-                    ws.PollActivityTaskQueueRequest(
-                        namespace=self.realm.name, identity=self.name, task_queue=queue(name)
-                    ),
+                    poll,
                     within=self.chance.choice([2.5, 10.0, 60.0]),
                 )
                 if task.task_token:
+                    if self.limiter is not None:
+                        self.limiter.came(task, name)
                     await self._run(task, name)
             except TRY_AGAIN:
                 await asyncio.sleep(0.05 + self.chance.random() * 0.2)
