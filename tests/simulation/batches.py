@@ -26,10 +26,13 @@ class Batcher(Sender):
         """What each said of itself last."""
         self.signals: set[str] = set()
         self.stopped: set[str] = set()
+        self.closes: dict[str, list[tuple[str, str]]] = {}
+        self.removes: dict[str, list[tuple[str, str]]] = {}
+        """(workflow ID, run ID) that must be closed, or gone, when a job that looks them up has done all of it."""
 
     async def act(self) -> None:
         acts = (self.signal, self.cancel, self.terminate, self.reset, self.delete, self.look, self.stop)
-        act = self.chance.choices(acts, [6, 1, 1, 2, 1, 5, 1])[0]
+        act = self.chance.choices(acts, [5, 1, 2, 2, 2, 6, 1])[0]
         with suppress(*NO):
             await act()
 
@@ -68,18 +71,44 @@ class Batcher(Sender):
     async def terminate(self) -> None:
         targets = self._some()
         self.realm.ledger.terminated.update(targets)
-        await self._start(self._uuid(), targets, termination_operation=batch.BatchOperationTermination())
+        operation = batch.BatchOperationTermination()
+        if self.chance.random() < 0.4:
+            await self._start(self._uuid(), targets, termination_operation=operation)
+            return
+        job_id, query = self._uuid(), _any_of(targets)
+        if self.chance.random() < 0.3:  # and the children
+            query = f"WorkflowId STARTS_WITH '{targets[0]}'"
+            targets = [at for at in self.realm.disk.workflows() if at.startswith(targets[0])]
+            self.realm.ledger.terminated.update(targets)
+        self.closes[job_id] = self._runs(targets)
+        await self._start(job_id, query, termination_operation=operation)
 
     async def delete(self) -> None:
         targets = [self.some_id()]
         self.realm.ledger.deleted.update(targets)
-        await self._start(self._uuid(), targets, deletion_operation=batch.BatchOperationDeletion())
+        operation = batch.BatchOperationDeletion()
+        if self.chance.random() < 0.4:
+            await self._start(self._uuid(), targets, deletion_operation=operation)
+            return
+        job_id = self._uuid()
+        self.removes[job_id] = self._runs(targets)
+        await self._start(job_id, _any_of(targets), deletion_operation=operation)
 
     async def reset(self) -> None:
         targets = self._some()
         self.realm.ledger.reset.update(targets)
         kind = self.chance.choice([ResetType.RESET_TYPE_FIRST_WORKFLOW_TASK, ResetType.RESET_TYPE_LAST_WORKFLOW_TASK])
-        await self._start(self._uuid(), targets, reset_operation=batch.BatchOperationReset(reset_type=kind))
+        operation = batch.BatchOperationReset(reset_type=kind)
+        if self.chance.random() < 0.5:
+            await self._start(self._uuid(), targets, reset_operation=operation)
+            return
+        job_id = self._uuid()
+        self.closes[job_id] = self._runs(targets)
+        await self._start(job_id, _any_of(targets), reset_operation=operation)
+
+    def _runs(self, targets: list[str]) -> list[tuple[str, str]]:
+        """All there are now of these workflows."""
+        return [(at, run_id) for at in targets for run_id in self.realm.disk.runs(at)]
 
     async def look(self, job_id: str = "") -> Any:
         if not self.jobs:
@@ -94,7 +123,19 @@ class Batcher(Sender):
             or said.failure_operation_count < before.failure_operation_count
         ):
             raise Broken(f"batch job {job_id} said {before}, then {said}")
+        if said.state == _COMPLETED and not said.failure_operation_count:
+            self._check_done(job_id)
         return said
+
+    def _check_done(self, job_id: str) -> None:
+        disk = self.realm.disk
+        for workflow_id, run_id in self.closes.pop(job_id, []):
+            run, _ = disk.stored(workflow_id, run_id)
+            if run is not None and run.running:
+                raise Broken(f"batch job {job_id} is done, and {workflow_id} {run_id} is open as it was before")
+        for workflow_id, run_id in self.removes.pop(job_id, []):
+            if disk.stored(workflow_id, run_id)[0] is not None:
+                raise Broken(f"batch job {job_id} is done, and {workflow_id} {run_id} is there as it was before")
 
     async def stop(self) -> None:
         if self.jobs:
@@ -132,3 +173,8 @@ class Batcher(Sender):
             there < done and not ledger.deleted | ledger.terminated | ledger.expired
         ):
             raise Broken(f"batch job {job_id} signaled {done}, and {there} were signaled")
+
+
+def _any_of(workflow_ids: list[str]) -> str:
+    names = ", ".join(f"'{workflow_id}'" for workflow_id in workflow_ids)
+    return f"WorkflowId IN ({names})"

@@ -16,6 +16,7 @@ import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.taskqueue.v1 import TaskQueueConfig
 
 from perdure.clock import SECOND
+from perdure.engine.execution import ACTIVITY
 from tests.api.client import QUEUE, queue, values
 from tests.simulation.ledger import Broken
 from tests.simulation.plans import PARCELS
@@ -34,6 +35,8 @@ class Limiter(Sender):
         """What was acknowledged last, by queue and kind."""
         self.worker_rate = self.chance.choice([0.0, 0.0, 0.5, 3.0])
         """What workers of activities say of themselves; 0: nothing."""
+        self.filled: list[str] = []
+        """Activities of its own that it started."""
         self._changing = 0
         self._since = 0
         self._started: dict[tuple[str, str], list[float]] = {}
@@ -103,6 +106,7 @@ class Limiter(Sender):
             request.retry_policy.maximum_attempts = 2
             request.priority.fairness_key = self.chance.choice(["", *KEYS])
             await self.insist(request)
+            self.filled.append(request.activity_id)
 
     async def look(self) -> None:
         """What was acknowledged is what the server says, and what it will say after its death."""
@@ -125,6 +129,16 @@ class Limiter(Sender):
                 request = self._request(name, kind)
                 request.update_queue_rate_limit.reason = request.update_fairness_key_rate_limit_default.reason = "done"
                 await self._change(request)
+
+    async def finish(self) -> None:
+        for activity_id in self.filled:
+            for _ in range(2000):
+                found = self.realm.disk.load(ACTIVITY, activity_id)
+                if found is None or not found[0].running:
+                    break
+                await self.simulation.pass_time(1)
+            else:
+                raise Broken(f"activity {activity_id} never ends")
 
     # ---- what comes of it
     def disturbed(self) -> None:

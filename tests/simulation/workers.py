@@ -21,14 +21,37 @@ if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
 
-class WorkflowWorker:
-    """Polls, decides from history, answers. With a sticky queue it remembers histories."""
-
-    def __init__(self, simulation: Simulation, realm: Realm, name: str, sticky: bool) -> None:
+class Worker:
+    def __init__(self, simulation: Simulation, realm: Realm, name: str) -> None:
         self.simulation = simulation
         self.realm = realm
         self.chance = random.Random(f"{simulation.seed} {name}")
         self.name = name
+        self._polls = 0
+
+    def _where(self) -> str:
+        """The queue to poll; in the end each in turn."""
+        self._polls += 1
+        if not self.simulation.mischief:
+            return QUEUES[self._polls % len(QUEUES)]
+        return self.chance.choices(QUEUES, [3, 1])[0]
+
+    def _how_long(self) -> float:
+        return self.chance.choice([2.5, 10.0, 60.0]) if self.simulation.mischief else 10.0
+
+    async def _call(self, request: Any) -> Any:
+        """The reply; None when the task is not ours any more, or nobody knows."""
+        try:
+            return await self.simulation.network.call(request)
+        except (*NO, *TRY_AGAIN):
+            return None
+
+
+class WorkflowWorker(Worker):
+    """Polls, decides from history, answers. With a sticky queue it remembers histories."""
+
+    def __init__(self, simulation: Simulation, realm: Realm, name: str, sticky: bool) -> None:
+        super().__init__(simulation, realm, name)
         self.sticky = f"sticky-{name}" if sticky else ""
         self.histories: dict[str, list[HistoryEvent]] = {}
 
@@ -41,13 +64,13 @@ class WorkflowWorker:
 
     async def _once(self) -> None:
         request = ws.PollWorkflowTaskQueueRequest(namespace=self.realm.name, identity=self.name)
-        normal = self.chance.choices(QUEUES, [3, 1])[0]
+        normal = self._where()
         own = bool(self.sticky) and self.chance.random() < 0.7
         if own:
             request.task_queue.CopyFrom(queue(self.sticky, kind=2, normal_name=normal))
         else:
             request.task_queue.CopyFrom(queue(normal))
-        task = await self.simulation.network.call(request, within=self.chance.choice([2.5, 10.0, 60.0]))
+        task = await self.simulation.network.call(request, within=self._how_long())
         if task.task_token:
             await self._answer(task, "" if own else normal)
 
@@ -145,35 +168,22 @@ class WorkflowWorker:
                     said.append(respond(message.protocol_instance_id, f"{message.protocol_instance_id} done"))
         return said
 
-    async def _call(self, request: Any) -> Any:
-        """The reply; None when the task is not ours any more, or nobody knows."""
-        try:
-            return await self.simulation.network.call(request)
-        except (*NO, *TRY_AGAIN):
-            return None
 
-
-class ActivityWorker:
+class ActivityWorker(Worker):
     def __init__(self, simulation: Simulation, realm: Realm, name: str, limiter: Limiter | None) -> None:
-        self.simulation = simulation
-        self.realm = realm
+        super().__init__(simulation, realm, name)
         self.limiter = limiter
-        self.chance = random.Random(f"{simulation.seed} {name}")
-        self.name = name
 
     async def work(self) -> None:
         while True:
             try:
-                name = self.chance.choices(QUEUES, [3, 1])[0]
+                name = self._where()
                 poll = ws.PollActivityTaskQueueRequest(
                     namespace=self.realm.name, identity=self.name, task_queue=queue(name)
                 )
                 if self.limiter is not None and self.limiter.worker_rate:
                     poll.task_queue_metadata.max_tasks_per_second.value = self.limiter.worker_rate
-                task = await self.simulation.network.call(
-                    poll,
-                    within=self.chance.choice([2.5, 10.0, 60.0]),
-                )
+                task = await self.simulation.network.call(poll, within=self._how_long())
                 if task.task_token:
                     if self.limiter is not None:
                         self.limiter.came(task, name)
@@ -220,5 +230,3 @@ class ActivityWorker:
             self.realm.ledger.completed[run_id, activity_id] = result
         if self.chance.random() < 0.05 * mischief:
             await self._call(completed)
-
-    _call = WorkflowWorker._call
