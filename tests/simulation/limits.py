@@ -131,6 +131,7 @@ class Limiter(Sender):
                 await self._change(request)
 
     async def finish(self) -> None:
+        await self.lift()  # a limit may have been under way when the others were lifted
         for activity_id in self.filled:
             for _ in range(2000):
                 found = self.realm.disk.load(ACTIVITY, activity_id)

@@ -71,13 +71,14 @@ class Call:
 
 
 class Network:
-    """`faults` 0 to 1: how often something goes wrong. `methods` is the table of the process that serves now; None
-    while there is none."""
+    """`faults` 0 to 1: how often something goes wrong."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         self.faults = 0.0
-        self.methods: dict[str, Method] | None = None
+        self.methods: dict[str, Method] = {}
+        """The table of the process that serves now."""
+        self._up = asyncio.Event()
         self.served = 0
         self.trace = hashlib.sha256()
         """Of all that was asked and answered, and when: the same seed tells the same story."""
@@ -86,9 +87,15 @@ class Network:
         self._under_way: dict[Call, asyncio.Future[bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def connect(self, methods: dict[str, Method]) -> None:
+        """A process serves."""
+        self.methods = methods
+        self._up.set()
+
     def cut_all(self) -> None:
         """The process died: who waited for it learns that."""
-        self.methods = None
+        self.methods = {}
+        self._up.clear()
         waiting, self._under_way = self._under_way, {}
         for future in waiting.values():
             if not future.done():
@@ -105,7 +112,12 @@ class Network:
         """The reply. Raises Lost, TimeoutError, or the PerdureError that the server answered."""
         loop = asyncio.get_running_loop()
         await self._delay()
-        if self.methods is None or self._chance.random() < self.faults / 3:
+        if not self._up.is_set():
+            # Nobody knocks all the time: that would be most of what a simulation does.
+            await self._up.wait()
+            await asyncio.sleep(self._chance.random() * 0.2)
+            raise Lost("never arrived")
+        if self._chance.random() < self.faults / 3:
             raise Lost("never arrived")
         rpc = type(request).__name__.removesuffix("Request")
         method = self.methods[rpc]

@@ -178,8 +178,8 @@ class Simulation:
             points=self._point_within,
         )
         await runtime.start()
-        self.network.methods = {method.rpc: method for method in build_methods(all_handlers(runtime)).values()}
         self.connection.faults = faults
+        self.network.connect({method.rpc: method for method in build_methods(all_handlers(runtime)).values()})
 
     def _removing(self, delete: RunDelete) -> None:
         """Only what was deleted is removed, and what is closed and old."""
