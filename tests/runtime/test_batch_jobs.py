@@ -10,7 +10,12 @@ import temporalio.api.batch.v1 as batch
 import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.enums.v1 import BatchOperationState, EventType
 
-from perdure.engine.messages import DONE, BatchResult
+from perdure.engine.batches.operations import operate
+from perdure.engine.execution import WORKFLOW
+from perdure.engine.messages import DONE, BatchOperation, BatchResult
+from perdure.engine.turn import Shared
+from perdure.errors import NotFound
+from perdure.runtime.inputs import Input, Outcome
 from perdure.storage.sqlite import SqliteStore
 from tests.api.client import NAMESPACE, execution, start_request
 from tests.support.runtime_world import World, running
@@ -69,6 +74,33 @@ async def test_a_job_works_at_the_pace_it_was_given_and_tells_how_far_it_is(worl
     assert 8 <= half.complete_operation_count <= 12
     assert (done.state, done.complete_operation_count, done.failure_operation_count) == (COMPLETED, 25, 0)
     assert [await signals(world, order) for order in orders] == [1] * 25
+
+
+async def test_a_workflow_that_is_deleted_in_the_batch_of_its_start_is_gone(world: World) -> None:
+    request = signal_all()
+    request.visibility_query = ""
+    request.executions.append(execution("order"))
+    request.deletion_operation.SetInParent()
+    message = BatchOperation(
+        to_namespace_id=(namespace := world.runtime.namespaces.active(NAMESPACE).id),
+        to_workflow_id="order",
+        from_namespace_id=namespace,
+        from_workflow_id="job",
+        operation=request.SerializeToString(),
+    )
+
+    def delete(shared: Shared, run: Any) -> Outcome:
+        operate(shared, run, message)
+        return Outcome()
+
+    started = world.call(start_request("order"))
+    world.runtime.enter(Input(world.runtime, (namespace, WORKFLOW, "order"), "", delete, None, starts=True))
+    await world.settle()
+
+    assert started.reply.run_id
+    assert world.store.runs_of(namespace, 10) == []
+    with pytest.raises(NotFound):
+        await world.history("order")
 
 
 async def test_a_slow_job_waits_for_seconds_between_targets(world: World) -> None:

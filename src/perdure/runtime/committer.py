@@ -21,6 +21,7 @@ from perdure.clock import Monotonic
 from perdure.engine.execution import WORKFLOW, Execution
 from perdure.engine.kinds import KINDS
 from perdure.engine.limits import Limits
+from perdure.engine.record import Record
 from perdure.engine.state import RUNNING, Changes, Run
 from perdure.engine.visibility import VisibilityRow
 from perdure.errors import Internal, PerdureError, Unavailable
@@ -85,6 +86,7 @@ class _OpenBatch:
         "bytes",
         "deleted_tasks",
         "followers",
+        "late_deletes",
         "loaded",
         "runs",
         "sealed_runs",
@@ -95,6 +97,7 @@ class _OpenBatch:
         self.runs: dict[int, tuple[Loaded, Run]] = {}
         self.loaded: set[Loaded] = set()
         self.followers: list[Follower] = []
+        self.late_deletes: list[tuple[RunDelete, Run | Record]] = []
         self.sealed_runs: list[tuple[Loaded, Run, HistoryBatch | None]] = []
         self.bytes = 0
         self.added_tasks: list[int] = []
@@ -264,8 +267,10 @@ class Committer:
         self._open.batch.queues.append(write)
         self._schedule()
 
-    def add_delete(self, write: RunDelete) -> None:
+    def add_delete(self, write: RunDelete, run: Run | Record) -> None:
         self._open.batch.run_deletes.append(write)
+        if not run.run_no:  # it began in this very batch, and gets its number with it
+            self._open.late_deletes.append((write, run))
         self._schedule()
 
     def put_meta(self, name: str, value: bytes) -> None:
@@ -374,6 +379,8 @@ class Committer:
                 self._log.error("a run cannot be written", exc_info=error, workflow_id=run.workflow_id)
                 self._leave_out(sealed, loaded)
                 return
+        for delete, gone in sealed.late_deletes:
+            delete.run_no = gone.run_no
         self._in_flight = sealed
         if self._points is not None:
             self._points("sealed")

@@ -71,7 +71,7 @@ def forget_now(runtime: Runtime, loaded: Loaded, run: Run | Record) -> None:
 
 
 def _forget(runtime: Runtime, key: Key, run: Run | Record, forgotten: Callback) -> None:
-    runtime.committer.add_delete(RunDelete(key[0], key[1], key[2], run.run_id, run.run_no))
+    runtime.committer.add_delete(RunDelete(key[0], key[1], key[2], run.run_id, run.run_no), run)
     runtime.wakes.arm(key, run.run_id, 0)
     if runtime.skipper is not None:
         runtime.skipper.forget(run.run_id)
