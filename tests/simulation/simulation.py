@@ -28,7 +28,7 @@ from perdure.engine.kinds import KINDS
 from perdure.engine.limits import Limits
 from perdure.errors import NotFound
 from perdure.runtime.runtime import Runtime
-from perdure.storage.store import RunDelete, StoreFailed
+from perdure.storage.store import Batch, RunDelete, StoreFailed
 from tests.api.client import execution
 from tests.simulation import invariants
 from tests.simulation.batches import Batcher
@@ -181,19 +181,18 @@ class Simulation:
         self.connection.faults = faults
         self.network.connect({method.rpc: method for method in build_methods(all_handlers(runtime)).values()})
 
-    def _removing(self, delete: RunDelete) -> None:
+    def _removing(self, delete: RunDelete, batch: Batch) -> None:
         """Only what was deleted is removed, and what is closed and old."""
         [realm] = [realm for realm in self.realms if realm.disk.namespace_id == delete.namespace_id]
         found = realm.disk.load(delete.kind, delete.execution_id, delete.run_id)
         where = f"{KINDS[delete.kind].name} {delete.execution_id} {delete.run_id}"
-        if found is None:
-            raise Broken(f"{where} is removed, and is not there")
-        run, run_no = found
-        if run_no != delete.run_no:
-            raise Broken(f"{where}, run {run_no}, is removed as run {delete.run_no}")
+        begins = [written for written in batch.runs if written.version == 1 and written.run_no == delete.run_no]
+        if delete.run_no not in ([found[1]] if found else [written.run_no for written in begins]):
+            raise Broken(f"{where} is removed as run {delete.run_no}, and is {found or 'not there'}")
         if delete.kind == SCHEDULE or delete.execution_id in realm.ledger.deleted:
             return
-        if run.running:
+        run = found[0] if found else None
+        if run is None or run.running:
             raise Broken(f"{where} is open and is removed")
         realm.ledger.expired.add(delete.execution_id)
         if not realm.is_old(run.closed_at, self.now()):

@@ -30,7 +30,7 @@ class Disk:
     def __init__(self) -> None:
         self.store = SqliteStore(None)
         self.commits = 0
-        self.removing: Callable[[RunDelete], None] | None = None
+        self.removing: Callable[[RunDelete, Batch], None] | None = None
         """Is told of each run that is about to be removed, while it is still there."""
         self.removed: set[str] = set()
         """The IDs of runs and records that were."""
@@ -53,7 +53,7 @@ class Disk:
         """What the store says of it."""
         if self.removing is not None:
             for delete in batch.run_deletes:
-                self.removing(delete)
+                self.removing(delete, batch)
         outcomes: list[Any] = []
         self.store.submit(batch, outcomes.append)
         self.commits += 1
