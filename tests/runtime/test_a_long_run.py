@@ -62,7 +62,8 @@ def counted(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
 
     runtime, connection = world.runtime, world.store._store._main
     monkeypatch.setattr(runtime.decisions, "_process", watched(runtime.decisions._process))
-    monkeypatch.setattr(runtime.committer, "_seal", watched(runtime.committer._seal))
+    gathering = runtime.committer._gathering
+    monkeypatch.setattr(gathering, "_seal", watched(gathering._seal))
     connection.set_exec_trace(executed)
     connection.set_row_trace(row)
     try:

@@ -297,7 +297,9 @@ class World:
             await asyncio.sleep(0)
         committer = self.runtime.committer
         for _ in range(500):  # commits wait a little for company, and on a busy machine longer
-            if not committer._scheduled and (committer.idle or self.store.holding):
+            if (self.store.holding and committer._in_flight is not None) or (
+                committer.idle and not committer._gathering.scheduled
+            ):
                 return
             await asyncio.sleep(0.002)
             for _ in range(10):

@@ -5,6 +5,8 @@ while the next fills: no timer, a batch is what gathered while the last one was 
 the newest batch that any state it looked at depends on is durable; answers that depend on nothing unwritten leave at
 once.
 
+When the open batch is sealed says `gathering.py`; what it writes of each run, `run_writes.py`.
+
 A batch lands whole or not at all. When it is refused, its executions and all that was decided on them since leave the
 cache, and their inputs are decided again on reloaded state, in order.
 """
@@ -13,110 +15,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Protocol
-
-from msgspec.structs import astuple
 
 from perdure.clock import Monotonic
-from perdure.engine.execution import WORKFLOW, Execution
-from perdure.engine.kinds import KINDS
+from perdure.engine.execution import WORKFLOW
 from perdure.engine.limits import Limits
 from perdure.engine.record import Record
-from perdure.engine.state import RUNNING, Changes, Run
-from perdure.engine.visibility import VisibilityRow
-from perdure.errors import Internal, PerdureError, Unavailable
+from perdure.engine.state import Run
+from perdure.errors import Internal, Unavailable
 from perdure.log import Log
-from perdure.runtime.executions import STARTED_EVENT, Executions, Key, Loaded, Tail
-from perdure.runtime.search_values import search_values
+from perdure.runtime.executions import Executions, Loaded
+from perdure.runtime.gathering import GLANCE_SECONDS, Gathering
+from perdure.runtime.open_batch import Follower, OpenBatch
+from perdure.runtime.run_writes import RunWriter
 from perdure.storage.store import (
-    Batch,
-    CurrentWrite,
-    HistoryBatch,
-    ItemWrite,
     NamespaceWrite,
     OutboxWrite,
     QueueWrite,
     Refused,
     RunDelete,
-    RunWrite,
     Store,
     StoreFailed,
     TaskWrite,
     Unknown,
-    VisibilityChange,
-    VisibilityWrite,
 )
 
-CROWD = 4
-"""Runs written in a window from which on a commit is worth waiting for company."""
-WINDOW_SECONDS = 0.02
-PAUSE_SECONDS = 0.005
-GLANCE_SECONDS = 0.002
-GATHER_RUNS = 64
-"""A batch waits no longer than the pause, not when a glance saw nobody join, and not beyond so many runs."""
 WARN_SECONDS = 60.0
 """How long the same trouble is not worth another line in the log."""
 MAX_RUNS = 1000
 MAX_BYTES = 4 * 1024 * 1024
-
-assert VisibilityWrite.__struct_fields__[2:-2] == VisibilityRow.__struct_fields__, "one is made of the other"
-
-
-class Follower(Protocol):
-    """Something that waits for a batch: an answered input, a started task, a message sent."""
-
-    @property
-    def key(self) -> Key | None:
-        """The execution that it concerns, if any."""
-
-    def answer(self) -> None:
-        """The batch landed."""
-
-    def refused(self) -> None:
-        """It did not; nothing that was decided holds any more."""
-
-    def give_up(self, error: PerdureError) -> None:
-        """It did not, and must not be tried again."""
-
-
-class _OpenBatch:
-    __slots__ = (
-        "added_tasks",
-        "batch",
-        "bytes",
-        "deleted_tasks",
-        "followers",
-        "late_deletes",
-        "loaded",
-        "runs",
-        "sealed_runs",
-    )
-
-    def __init__(self, number: int) -> None:
-        self.batch = Batch(number)
-        self.runs: dict[int, tuple[Loaded, Run]] = {}
-        self.loaded: set[Loaded] = set()
-        self.followers: list[Follower] = []
-        self.late_deletes: list[tuple[RunDelete, Run | Record]] = []
-        self.sealed_runs: list[tuple[Loaded, Run, HistoryBatch | None]] = []
-        self.bytes = 0
-        self.added_tasks: list[int] = []
-        self.deleted_tasks: list[int] = []
-
-    @property
-    def empty(self) -> bool:
-        batch = self.batch
-        return not (
-            self.runs
-            or batch.tasks
-            or batch.done_tasks
-            or batch.outbox
-            or batch.delivered
-            or batch.namespaces
-            or batch.queues
-            or batch.run_deletes
-            or batch.meta
-        )
 
 
 class Committer:
@@ -147,14 +73,10 @@ class Committer:
     ) -> None:
         self._store = store
         self._executions = executions
-        self._limits = limits
         self._log = log
         self._monotonic = monotonic
-        self._search_types = search_types
-        self._on_sealed = on_sealed
         self._on_unsealed = on_unsealed
         self._on_idle = on_idle
-        self._gathers = gathers
         self._on_failed = on_failed
         self._on_room = on_room
         self._on_landed = on_landed
@@ -162,19 +84,15 @@ class Committer:
         self._on_dead = on_dead
         self._points = points
         batch_no, run_no, _, _ = store.high_water()
-        self._run_no = run_no
+        self._write = RunWriter(run_no, executions, limits, search_types, on_sealed).write
         self.durable_no = batch_no
-        self._open = _OpenBatch(batch_no + 1)
-        self._in_flight: _OpenBatch | None = None
-        self._scheduled = False
-        self._pause: asyncio.TimerHandle | None = None
-        self._enough = 0
-        self._patience = 0.0
-        self._gathered = -1
-        self._glance = GLANCE_SECONDS
-        self._busy_now: set[str] = set()
-        self._busy_before = 0
-        self._window_began = 0.0
+        self._open = OpenBatch(batch_no + 1)
+        self._in_flight: OpenBatch | None = None
+        self._gathering = Gathering(self._open, monotonic, self._seal, gathers)
+        # Bound once: every run and every task comes this way.
+        self._busy_now = self._gathering.busy_now
+        self._schedule = self._gathering.schedule
+        self.hasten = self._gathering.hasten
         self._drained: list[asyncio.Future[None]] = []
         self._failed = False
         self._abandoned = False
@@ -217,17 +135,18 @@ class Committer:
         batch.loaded.add(loaded)
         loaded.batch_no = batch.batch.number
         self._busy_now.add(run.run_id)
-        if self._pause is not None and len(batch.runs) >= self._enough:
-            self._seal_early()
         batch.bytes += sum(map(len, run.changes.events))
-        if not self._scheduled:
-            self._schedule()
+        gathering = self._gathering
+        if not gathering.scheduled:
+            gathering.schedule()
+        elif gathering.pause is not None and len(batch.runs) >= gathering.enough:
+            gathering.seal_early()
 
     def depend(self, loaded: Loaded) -> None:
         """`loaded` looked at something in the open batch (a message without a row of its own)."""
         self._open.loaded.add(loaded)
         loaded.batch_no = self._open.batch.number
-        if not self._scheduled:
+        if not self._gathering.scheduled:
             self._schedule()
 
     def add_task(self, write: TaskWrite) -> None:
@@ -301,7 +220,7 @@ class Committer:
     def _give_up_open(self) -> None:
         if self._abandoned and self._in_flight is None:
             self._abandoned = False
-            self._refuse(_OpenBatch(0), "a decision failed")
+            self._refuse(OpenBatch(0), "a decision failed")
             self._on_room()
 
     async def drain(self) -> None:
@@ -313,51 +232,11 @@ class Committer:
             await waiter
 
     # ---- sealing and writing
-    def _schedule(self) -> None:
-        """Seal soon: at the end of this turn of the event loop, or a little later when many runs are being worked
-        on."""
-        if self._scheduled or self._in_flight is not None:
-            return
-        self._scheduled = True
-        loop = asyncio.get_running_loop()
-        now = self._monotonic.now()
-        if now - self._window_began > WINDOW_SECONDS:
-            self._busy_before = len(self._busy_now) if now - self._window_began <= 2 * WINDOW_SECONDS else 0
-            self._busy_now.clear()
-            self._window_began = now
-        busy = max(self._busy_before, len(self._busy_now))
-        if busy < CROWD or not self._gathers:
-            loop.call_soon(self._seal)
-        else:
-            self._enough = min(GATHER_RUNS, busy)
-            self._patience = now + PAUSE_SECONDS
-            self._gathered = -1
-            self._gather()
-
-    def _gather(self) -> None:
-        """Wait a little longer while others keep coming."""
-        gathered = len(self._open.runs) + len(self._open.followers)
-        if gathered == self._gathered or self._monotonic.now() >= self._patience:
-            self._seal()
-            return
-        self._gathered = gathered
-        self._pause = asyncio.get_running_loop().call_later(self._glance, self._gather)
-
-    def hasten(self) -> None:
-        """A task left the backlog: pollers are scarce, and each one that waits for this commit holds up the rest."""
-        self._glance = GLANCE_SECONDS / 2
-
-    def _seal_early(self) -> None:
-        """The batch has gathered what was hoped for."""
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
-            asyncio.get_running_loop().call_soon(self._seal)
-
     def _seal(self) -> None:
-        self._scheduled = False
-        self._pause = None
-        self._glance = GLANCE_SECONDS
+        gathering = self._gathering
+        gathering.scheduled = self._in_flight is not None
+        gathering.pause = None
+        gathering.glance = GLANCE_SECONDS
         if self._in_flight is not None or self._failed or self._abandoned:
             return
         sealed = self._open
@@ -368,7 +247,7 @@ class Committer:
             return
         if self._points is not None:
             self._points("decided")
-        self._open = _OpenBatch(sealed.batch.number + 1)
+        self._open = gathering.batch = OpenBatch(sealed.batch.number + 1)
         if self._owed_meta:
             sealed.batch.meta = {**self._owed_meta, **sealed.batch.meta}
             self._owed_meta = {}
@@ -382,12 +261,13 @@ class Committer:
         for delete, gone in sealed.late_deletes:
             delete.run_no = gone.run_no
         self._in_flight = sealed
+        gathering.scheduled = True
         if self._points is not None:
             self._points("sealed")
         self._store.submit(sealed.batch, self._done)
         self._on_room()
 
-    def _leave_out(self, sealed: _OpenBatch, loaded: Loaded) -> None:
+    def _leave_out(self, sealed: OpenBatch, loaded: Loaded) -> None:
         """A run of `loaded` has no stored form (a defect): what was decided there is given up for good, so that all
         else that is in the batch can be decided again and land."""
         error = Internal(f"execution {loaded.key[2]!r} cannot be written")
@@ -398,83 +278,6 @@ class Committer:
             self._tell(lambda follower=follower: follower.give_up(error))  # type: ignore[misc] # bound at once
         self._on_room()
 
-    def _write(self, sealed: _OpenBatch, loaded: Loaded, run: Run) -> None:
-        batch = sealed.batch
-        changes = run.changes
-        execution = loaded.execution
-        kind = KINDS[execution.kind]
-        if not run.run_no:
-            self._run_no += 1
-            run.run_no = self._run_no
-        was_spilled = run.spilled
-        core = kind.encode(run, self._limits.items_in_core)
-        items: list[ItemWrite] = []
-        if run.spilled:
-            keys = changes.items if was_spilled else set(kind.all_items(run))
-            items = [ItemWrite(sort, key, kind.item_value(run, sort, key)) for sort, key in sorted(keys)]
-        history: HistoryBatch | None = None
-        tail = loaded.tail(run)
-        if changes.events:
-            history = HistoryBatch(changes.first_event_id, run.next_event_id - 1, b"".join(changes.events))
-            self._executions.resize(loaded, tail.append(history))
-        run.version += 1
-        wake_at = kind.next_deadline(run)
-        write = RunWrite(
-            run.run_no,
-            run.version,
-            core,
-            wake_at or None,
-            execution.namespace_id,
-            execution.kind,
-            execution.execution_id,
-            run.run_id,
-            0,
-            history,
-            items,
-            # The core holds the request that started the run.
-            [seen for seen in changes.request_ids if seen != (run.create_request_id, STARTED_EVENT, 1)],
-            changes.inherits if changes.inherits and changes.inherits[1] else None,
-        )
-        batch.runs.append(write)
-        current = execution.current
-        moved = changes.started or (changes.visibility and not run.running)
-        if moved and current is not None and current.run_id == run.run_id:
-            current.run_no = run.run_no
-            current.status = RUNNING if run.running else run.status  # a paused one is as open as any
-            batch.currents.append(
-                CurrentWrite(
-                    execution.namespace_id,
-                    execution.kind,
-                    execution.execution_id,
-                    run.run_id,
-                    run.run_no,
-                    current.status,
-                    run.first_run_id,
-                    run.create_request_id,
-                    run.started_at,
-                )
-            )
-        if changes.visibility:
-            batch.visibility.append(self._visibility(execution, run, tail))
-        run.changes = Changes()
-        sealed.sealed_runs.append((loaded, run, history))
-        self._on_sealed(loaded, run, wake_at)
-
-    def _visibility(self, execution: Execution, run: Run, tail: Tail) -> VisibilityWrite:
-        row = KINDS[execution.kind].row(run)
-        if run.changes.started:
-            change = VisibilityChange.STARTED
-        elif run.changes.queue:
-            change = VisibilityChange.QUEUE
-        else:
-            moved = run.changes.status or not run.running
-            change = VisibilityChange.STATUS if moved else VisibilityChange.ATTRIBUTES
-        values = None
-        if row.search_attributes != tail.listed_attributes:
-            tail.listed_attributes = row.search_attributes
-            values = search_values(run.search_attributes, self._search_types(execution.namespace_id))
-        return VisibilityWrite(run.run_no, execution.namespace_id, *astuple(row), change, values)  # type: ignore[call-arg] # of unknown length
-
     def _done(self, outcome: Refused | Unknown | StoreFailed | None) -> None:
         sealed = self._in_flight
         if sealed is None:
@@ -484,6 +287,7 @@ class Committer:
             self._store.landed(sealed.batch.number, self._found_out)
             return
         self._in_flight = None
+        self._gathering.scheduled = False
         if outcome is None:
             self.durable_no = sealed.batch.number
             if self.trouble:
@@ -511,7 +315,7 @@ class Committer:
         if self._on_idle is not None and self.idle:
             self._on_idle()
 
-    def _fail(self, sealed: _OpenBatch, failure: StoreFailed) -> None:
+    def _fail(self, sealed: OpenBatch, failure: StoreFailed) -> None:
         """Nothing will be durable any more. What was, can still be read, as long as the process lives."""
         self._failed = True
         self.trouble = str(failure)
@@ -543,7 +347,7 @@ class Committer:
         except Exception as error:
             self._log.error("an answer failed", exc_info=error)
 
-    def _release(self, sealed: _OpenBatch) -> None:
+    def _release(self, sealed: OpenBatch) -> None:
         """The batch is durable: wake those who watch its runs, then let its answers go."""
         for loaded, run, history in sealed.sealed_runs:
             if history is None and loaded.key[1] == WORKFLOW:
@@ -563,7 +367,7 @@ class Committer:
             except Exception as error:
                 self._log.error("an answer failed", exc_info=error)
 
-    def _refuse(self, sealed: _OpenBatch, reason: str) -> None:
+    def _refuse(self, sealed: OpenBatch, reason: str) -> None:
         """Forget all that was decided and not written, here and in what gathered since, then have it decided again."""
         later = self._open
         now = self._monotonic.now()
@@ -572,7 +376,7 @@ class Committer:
             self._warn_again = now + WARN_SECONDS
             self._log.warning("commit refused", reason=reason, runs=len(sealed.runs) + len(later.runs))
         self.trouble = reason
-        self._open = _OpenBatch(later.batch.number)
+        self._open = self._gathering.batch = OpenBatch(later.batch.number)
         self._owed_meta.update({**sealed.batch.meta, **later.batch.meta})
         for loaded in sealed.loaded | later.loaded:
             loaded.dead = True

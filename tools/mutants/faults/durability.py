@@ -34,8 +34,9 @@ AREA.fault_in_several_places(
             "            if",
         ),
         Edit(
-            "runtime/committer.py",
+            "runtime/run_writes.py",
             "        batch = sealed.batch\n        changes = run.changes\n",
+            "        from perdure.engine.execution import WORKFLOW\n\n"
             "        if loaded.key[1] == WORKFLOW and run.buffered and run.workflow_task is None:\n"
             "            from perdure.engine.turn import Shared, Turn\n\n"
             "            Turn(Shared(loaded.execution, 0, None, self._limits, [], [], {}), run).flush()\n"

@@ -160,7 +160,7 @@ fault(
 )
 fault(
     "an item of a large run that changed is not written",
-    "runtime/committer.py",
+    "runtime/run_writes.py",
     "            keys = changes.items if was_spilled else set(kind.all_items(run))",
     "            keys = set() if was_spilled else set(kind.all_items(run))",
     "tests/runtime/test_kinds.py",

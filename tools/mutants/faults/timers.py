@@ -78,7 +78,7 @@ fault(
 )
 fault(
     "the wake-up of a run is not stored",
-    "runtime/committer.py",
+    "runtime/run_writes.py",
     "            wake_at or None,\n",
     "            None,\n",
     "tests/runtime/test_timers_and_cache.py",

@@ -9,7 +9,7 @@ fault = AREA.fault
 
 fault(
     "a closed run stays in its place among the open ones",
-    "runtime/committer.py",
+    "runtime/run_writes.py",
     "            change = VisibilityChange.STATUS if moved else VisibilityChange.ATTRIBUTES",
     "            change = VisibilityChange.ATTRIBUTES",
     "tests/api/test_visibility.py",
