@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 import temporalio.api.workflowservice.v1 as ws
 
+from perdure.engine.execution import WORKFLOW
+from perdure.engine.needs import NeedsReading, NeedsRun
+from perdure.engine.turn import Shared
 from perdure.errors import Unavailable
+from perdure.runtime.inputs import Insistent, Outcome
 from tests.api.client import (
     NAMESPACE,
     complete_workflow,
@@ -151,3 +155,37 @@ async def test_a_reset_run_that_left_the_cache_is_whole_again_when_it_is_loaded(
     assert [event.event_id for event in task.history.events] == list(range(1, 8))
     again = await ask(world, reset(request_id="r"))
     assert again.run_id == task.workflow_execution.run_id
+
+
+class _Reading:
+    next_event_id = 1
+
+    def take(self, first_event_id: int, last_event_id: int, blob: bytes) -> None:
+        self.next_event_id = last_event_id + 1
+
+
+async def test_a_run_that_was_read_for_an_earlier_attempt_does_not_pass_for_deleted_in_the_next(world: World) -> None:
+    base = await world.start_workflow()
+    await world.ask(ws.TerminateWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution()))
+    current = await world.start_workflow()
+    world.forget("order-1")
+    found = []
+
+    def decide(shared: Shared, run: Any) -> Outcome:
+        if current not in shared.execution.runs and current not in shared.readings:
+            raise NeedsRun(current)
+        found.append(current in shared.execution.runs)
+        if base not in shared.readings:
+            raise NeedsReading(run, _Reading())
+        return Outcome()
+
+    key = (world.runtime.namespaces.active(NAMESPACE).id, WORKFLOW, "order-1")
+    world.store.reads_fail = {"read_history"}
+    world.runtime.enter(Insistent(world.runtime, key, base, decide, starts=True))
+    await all_rests(world)
+    world.store.reads_fail = set()
+    world.forget("order-1")
+    await world.pass_time(2)
+    await all_rests(world)
+
+    assert found == [True, True, True]

@@ -85,6 +85,10 @@ class Decisions:
 
     def enter(self, item: Entry) -> None:
         """Take an input: decide it now, or when what it needs is in memory and those before it are done."""
+        if item.readings or item.loaded_events:
+            # Of an earlier attempt. What it had brought to memory may be gone from there, and a run that was read and
+            # is not there would pass for deleted.
+            item.readings, item.loaded_events = {}, {}
         if item.waiter is not None and (self.line.waits or self._committer.full or self._poisoned):
             self.line.join(item)
         else:

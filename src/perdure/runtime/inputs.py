@@ -113,8 +113,6 @@ class Entry:
             self.give_up(Unavailable(f"the store refused the write, please retry ({self.runtime.committer.trouble})"))
             return
         self.reply = self.error = self.committed = None
-        self.loaded_events = {}
-        self.readings = {}
         self.runtime.enter(self)
 
     def give_up(self, error: PerdureError) -> None:

@@ -69,8 +69,6 @@ class Delivery(Entry):
             self.give_up(PerdureError("the store refused the write"))
             return
         self.reply = self.error = None
-        self.loaded_events = {}
-        self.readings = {}
         self.runtime.mail.enter(self)
 
     def give_up(self, error: PerdureError) -> None:
