@@ -12,7 +12,13 @@ from temporalio import activity, workflow
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType, PendingActivityState
 from temporalio.api.workflowservice.v1 import PauseActivityRequest, ResetActivityRequest, UnpauseActivityRequest
-from temporalio.client import AsyncActivityCancelledError, AsyncActivityHandle, Client, WorkflowFailureError
+from temporalio.client import (
+    AsyncActivityCancelledError,
+    AsyncActivityHandle,
+    Client,
+    WorkflowFailureError,
+    WorkflowHandle,
+)
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import (
     ActivityError,
@@ -262,17 +268,22 @@ class Tidying:
             self.ended.set()
 
 
+async def cancels(
+    client: Client, queue: str, tidying: Tidying, kind: ActivityCancellationType
+) -> WorkflowHandle[CancelsAnActivity, str]:
+    """A workflow that has just been told to cancel its activity, which runs."""
+    handle = await client.start_workflow(
+        CancelsAnActivity.run, args=[kind, "tidy"], id=unique("cancel"), task_queue=queue
+    )
+    await tidying.started.wait()
+    await handle.signal(CancelsAnActivity.cancel)
+    return handle
+
+
 async def test_a_cancelled_activity_is_waited_for_when_asked_to(client: Client) -> None:
     tidying = Tidying()
     async with working(client, [CancelsAnActivity], [tidying.run]) as queue:
-        handle = await client.start_workflow(
-            CancelsAnActivity.run,
-            args=[ActivityCancellationType.WAIT_CANCELLATION_COMPLETED, "tidy"],
-            id=unique("cancel"),
-            task_queue=queue,
-        )
-        await tidying.started.wait()
-        await handle.signal(CancelsAnActivity.cancel)
+        handle = await cancels(client, queue, tidying, ActivityCancellationType.WAIT_CANCELLATION_COMPLETED)
         await tidying.cancelled.wait()
         tidying.may_end.set()
 
@@ -283,14 +294,7 @@ async def test_a_cancelled_activity_is_waited_for_when_asked_to(client: Client) 
 async def test_a_cancelled_activity_is_not_waited_for_when_cancellation_is_only_tried(client: Client) -> None:
     tidying = Tidying()
     async with working(client, [CancelsAnActivity], [tidying.run]) as queue:
-        handle = await client.start_workflow(
-            CancelsAnActivity.run,
-            args=[ActivityCancellationType.TRY_CANCEL, "tidy"],
-            id=unique("cancel"),
-            task_queue=queue,
-        )
-        await tidying.started.wait()
-        await handle.signal(CancelsAnActivity.cancel)
+        handle = await cancels(client, queue, tidying, ActivityCancellationType.TRY_CANCEL)
 
         assert await handle.result() == "CancelledError"
         assert "ActivityTaskCancelRequested" in await kinds(handle)
@@ -301,14 +305,7 @@ async def test_a_cancelled_activity_is_not_waited_for_when_cancellation_is_only_
 async def test_an_abandoned_activity_is_never_asked_to_stop(client: Client) -> None:
     tidying = Tidying()
     async with working(client, [CancelsAnActivity], [tidying.run]) as queue:
-        handle = await client.start_workflow(
-            CancelsAnActivity.run,
-            args=[ActivityCancellationType.ABANDON, "tidy"],
-            id=unique("cancel"),
-            task_queue=queue,
-        )
-        await tidying.started.wait()
-        await handle.signal(CancelsAnActivity.cancel)
+        handle = await cancels(client, queue, tidying, ActivityCancellationType.ABANDON)
 
         assert await handle.result() == "CancelledError"
         assert "ActivityTaskCancelRequested" not in await kinds(handle)
