@@ -54,6 +54,8 @@ class WorkflowWorker(Worker):
         super().__init__(simulation, realm, name)
         self.sticky = f"sticky-{name}" if sticky else ""
         self.histories: dict[str, list[HistoryEvent]] = {}
+        self._deaths: dict[str, int] = {}
+        """Of servers, when it asked for its task."""
 
     async def work(self) -> None:
         while True:
@@ -70,6 +72,7 @@ class WorkflowWorker(Worker):
             request.task_queue.CopyFrom(queue(self.sticky, kind=2, normal_name=normal))
         else:
             request.task_queue.CopyFrom(queue(normal))
+        self._deaths = dict(self.simulation.deaths)
         task = await self.simulation.network.call(request, within=self._how_long())
         if task.task_token:
             await self._answer(task, "" if own else normal)
@@ -110,6 +113,8 @@ class WorkflowWorker(Worker):
             events = await self._history(task)
         except NO:
             return
+        if len(events) < task.started_event_id and self._deaths != self.simulation.deaths:
+            return  # a speculative task, read after the death of the process that gave it: nobody else knows of it
         self.realm.witness.task(task, events, polled)
         self.histories[task.workflow_execution.run_id] = events
         fate = self.chance.random()
@@ -138,6 +143,7 @@ class WorkflowWorker(Worker):
             completed.sticky_attributes.schedule_to_start_timeout.seconds = 5
         completed.return_new_workflow_task = self.chance.random() < 0.5
         completed.force_create_new_workflow_task = self.chance.random() < 0.03
+        self._deaths = dict(simulation.deaths)
         reply = await self._call(completed)
         if self.chance.random() < 0.05 * simulation.mischief:
             again = await self._call(completed)
