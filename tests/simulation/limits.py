@@ -35,6 +35,8 @@ class Limiter(Sender):
         """What was acknowledged last, by queue and kind."""
         self.worker_rate = self.chance.choice([0.0, 0.0, 0.5, 3.0])
         """What workers of activities say of themselves; 0: nothing."""
+        self.weights: dict[tuple[str, str], float] = {}
+        """The highest weight that a fairness key of a queue ever had: a task keeps the one that held when it came."""
         self.filled: list[str] = []
         """Activities of its own that it started."""
         self._changing = 0
@@ -57,6 +59,9 @@ class Limiter(Sender):
             self._changing -= 1
             self.disturbed()
         self.config[request.task_queue, request.task_queue_type] = reply.config
+        for key, weight in request.set_fairness_weight_overrides.items():
+            at = (request.task_queue, key)
+            self.weights[at] = max(weight, self.weights.get(at, 1.0))
 
     def _request(self, name: str, kind: int) -> ws.UpdateTaskQueueConfigRequest:
         return ws.UpdateTaskQueueConfigRequest(
@@ -160,7 +165,7 @@ class Limiter(Sender):
         self._count(polled, "", at, rate)
         key = task.priority.fairness_key
         if key and config.fairness_keys_rate_limit_default.HasField("rate_limit"):
-            weight = config.fairness_weight_overrides.get(key, 1.0)
+            weight = self.weights.get((polled, key), 1.0)
             self._count(
                 polled, key, at, config.fairness_keys_rate_limit_default.rate_limit.requests_per_second * weight
             )
