@@ -322,6 +322,24 @@ def test_signal_with_start_that_is_repeated_after_the_close_starts_nothing() -> 
 
 
 # ---- validation
+def test_an_input_and_a_memo_may_be_as_large_as_the_limit_and_no_larger() -> None:
+    scene = given(limits=Limits(blob_size=payloads("x" * 50).ByteSize(), memo_size=memo("x" * 50).ByteSize()))
+
+    for fields, text in (
+        ({"input": payloads("x" * 51)}, "Blob data size exceeds limit."),
+        ({"memo": memo("x" * 51)}, "Memo size exceeds limit."),
+    ):
+        with pytest.raises(InvalidArgument) as refused:
+            start(scene, **fields)
+        assert refused.value.message == text
+
+    assert start(scene, input=payloads("x" * 50), memo=memo("x" * 50)).started
+
+
+def memo(text: str) -> Memo:
+    return Memo(fields={"note": payload(text)})
+
+
 @pytest.mark.parametrize(
     ("fields", "text"),
     [

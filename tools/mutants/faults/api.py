@@ -58,7 +58,7 @@ fault(
     '    if request.HasField("memo")',
     '    if request.input.ByteSize() > 2 * limits.blob_size:\n        raise InvalidArgument("Blob data size exceeds limit.")\n'
     '    if request.HasField("memo")',
-    "tests/api/test_workflows.py",
+    "tests/engine/test_start.py",
 )
 fault(
     "a poll without a deadline waits for ever",
