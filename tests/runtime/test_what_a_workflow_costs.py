@@ -135,7 +135,7 @@ async def test_tasks_that_wait_for_polls_cost_a_row_and_a_commit_each(
     assert sum(costs.statements.values()) - sum(costs.writes.values()) == 1
 
 
-@pytest.mark.parametrize(("drive", "calls"), [(workflow_with_waiting_polls, 720), (workflow_with_late_polls, 880)])
+@pytest.mark.parametrize(("drive", "calls"), [(workflow_with_waiting_polls, 721), (workflow_with_late_polls, 880)])
 async def test_a_workflow_takes_no_more_calls_of_functions(world: World, drive: Any, calls: int) -> None:
     """Of ours, in Python, without those that a transport makes: what most of a workflow's CPU goes to. Newer Pythons
     need fewer for the same code."""
@@ -146,7 +146,8 @@ async def test_a_workflow_takes_no_more_calls_of_functions(world: World, drive: 
         if event == "call" and frame.f_code.co_filename.startswith(package):
             made[frame.f_code.co_qualname] += 1
 
-    await drive(world, "warm-up")
+    for name in ("warm-up", "another"):  # whichever tests ran before
+        await drive(world, name)
     sys.setprofile(count)
     try:
         await drive(world, "order-1")
