@@ -27,7 +27,6 @@ from tests.simulation import store as simulated
 from tests.simulation.ledger import Broken
 from tests.simulation.loop import run
 from tests.simulation.simulation import Simulation
-from tests.simulation.witness import Witness
 
 CHECKPOINT_COMMITS = 40
 
@@ -110,10 +109,9 @@ class PowerSimulation(Simulation):
     def __init__(
         self, seed: int, steps: int, folder: Path, *, skipping: bool = False, pragmas: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(seed, steps, skipping=skipping)
         self._fate = Random(f"{seed} power")
-        self.disk = FailingDisk(folder, self._fate, pragmas or {}, self._power_failed)
-        self.witness = Witness(self.disk, self.ledger)
+        disk = FailingDisk(folder, self._fate, pragmas or {}, self._power_failed)
+        super().__init__(seed, steps, skipping=skipping, disk=disk)
 
     def _power_failed(self) -> None:
         """In the midst of a call of the store: what it answers is heard by nobody."""

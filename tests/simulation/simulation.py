@@ -97,12 +97,12 @@ class StrictLog:
 
 
 class Simulation:
-    def __init__(self, seed: int, steps: int, *, skipping: bool = False) -> None:
+    def __init__(self, seed: int, steps: int, *, skipping: bool = False, disk: Disk | None = None) -> None:
         self.seed = seed
         self.steps = steps
         self.skipping = skipping
         self.chance = random.Random(seed)
-        self.disk = Disk()
+        self.disk = disk or Disk()
         self.time = SimulatedTime()
         self.network = Network(random.Random(f"{seed} network"))
         self.log = StrictLog()
