@@ -122,9 +122,13 @@ class Trial:
         await self._prepare()
         disk = Disk()
         store = await self._open(disk)
-        for batch in self._told[:20]:
-            store.submit(batch, lambda outcome: None)
-        await outcome(store, self._told[20])
+        assert store._writer is not None
+        checkpoints = store._writer._checkpoints
+        with checkpoints._at_work:  # so that something is left for the end to copy
+            for batch in self._told[:20]:
+                store.submit(batch, lambda outcome: None)
+            await outcome(store, self._told[20])
+            checkpoints._stopping = True
         outages: list[Outage] = []
 
         def watch(operation: str, name: str) -> None:

@@ -155,6 +155,7 @@ def test_a_full_file_system_refuses_starts_until_there_is_room(tmp_path: Path) -
     try:
         inside = Path(f"/proc/{running.pid}/root{folder}")
         filler = inside / "filler"
+        assert attempt(running, "early") is None
         _fill(filler)
         started = 0
         while (told := attempt(running, f"order-{started}")) is None:  # the log has room left that it used before
@@ -163,7 +164,7 @@ def test_a_full_file_system_refuses_starts_until_there_is_room(tmp_path: Path) -
 
         assert told.code() is grpc.StatusCode.UNAVAILABLE
         assert "disk full: nothing can be written until there is space again" in told.details()
-        assert attempt(running, "order-0").code() is grpc.StatusCode.ALREADY_EXISTS, "reads go on"
+        assert attempt(running, "early").code() is grpc.StatusCode.ALREADY_EXISTS, "reads go on"
         filler.unlink()
         assert attempt(running, f"order-{started}") is None
     finally:
