@@ -13,7 +13,8 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.update.v1 import Acceptance, Rejection, Response
 
 from perdure.engine.failures import MAX_CAUSES
-from tests.api.client import NAMESPACE, Api, kinds, queue, schedule_activity
+from tests.api.client import NAMESPACE, Api, kinds, queue, schedule_activity, start_request
+from tests.support.legal import illegal_times
 
 
 def deep(causes: int) -> Failure:
@@ -31,6 +32,19 @@ def depth(failure: Failure) -> int:
     while failure.HasField("cause"):
         failure, causes = failure.cause, causes + 1
     return causes
+
+
+async def test_a_failure_whose_delay_is_none_leaves_a_readable_history(api: Api) -> None:
+    request = start_request()
+    failure = request.continued_failure
+    for _ in range(2):
+        failure.application_failure_info.next_retry_delay.seconds = (1 << 62) - 1
+        failure = failure.cause
+    await api.StartWorkflowExecution(request)
+    failing = Command(command_type=CommandType.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION)
+    failing.fail_workflow_execution_command_attributes.failure.CopyFrom(request.continued_failure)
+    await api.step(failing)
+    assert list(illegal_times((await api.history()).history)) == []
 
 
 async def test_an_activity_that_fails_from_many_causes_leaves_a_readable_history(api: Api) -> None:

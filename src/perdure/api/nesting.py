@@ -1,4 +1,4 @@
-"""Failures caused by failures caused by failures: cut to a depth that everybody can read.
+"""Failures caused by failures caused by failures: cut to a depth that everybody can read, with delays that are some.
 
 Protobuf parsers stop at a hundred messages within each other. What just fits into a request no longer does in a history
 event, which holds it two levels deeper, nor in the answer that holds the history: neither a client nor this server
@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from perdure.engine.failures import cut_causes
+from perdure.engine.failures import make_readable
 
 _FAILURE = "temporal.api.failure.v1.Failure"
 
@@ -27,7 +27,7 @@ def cutter(request: Descriptor) -> Cut | None:
 
 def _cutter(message: Descriptor, within: tuple[str, ...]) -> Cut | None:
     if message.full_name == _FAILURE:
-        return cut_causes
+        return make_readable
     steps: list[Cut] = []
     for field in message.fields:
         kind = field.message_type

@@ -8,7 +8,7 @@ from typing import Final
 from temporalio.api.common.v1 import RetryPolicy
 from temporalio.api.failure.v1 import Failure
 
-from perdure.engine.times import MAX_DURATION, capped_duration, duration_us
+from perdure.engine.times import MAX_DURATION, capped_duration, duration_us, make_legal
 from perdure.enums import RetryState, TimeoutType
 from perdure.errors import InvalidArgument
 
@@ -89,13 +89,21 @@ def _cut(text: str, limit: int) -> str:
     return text.encode()[: max(limit, 0)].decode(errors="ignore")
 
 
-def cut_causes(failure: Failure) -> None:
-    """Leave at most so many causes of causes that the failure can be read wherever it is put; see `api/nesting.py`."""
+def make_readable(failure: Failure) -> None:
+    """Leave at most so many causes of causes that the failure can be read wherever it is put (`api/nesting.py` has the
+    reason), and no delay that no Duration is for."""
     for _ in range(MAX_CAUSES):
+        _make_delay_legal(failure)
         if not failure.HasField("cause"):
             return
         failure = failure.cause
+    _make_delay_legal(failure)
     failure.ClearField("cause")
+
+
+def _make_delay_legal(failure: Failure) -> None:
+    if failure.HasField("application_failure_info"):
+        make_legal(failure.application_failure_info, "next_retry_delay")
 
 
 def is_retryable(failure: Failure | None, non_retryable_types: Iterable[str]) -> bool:

@@ -20,7 +20,7 @@ from perdure.engine.apply import remove_update
 from perdure.engine.bad_command import BadCommand
 from perdure.engine.completion import Completion, attributes_missing
 from perdure.engine.effects import UpdateProgress
-from perdure.engine.failures import cut_causes
+from perdure.engine.failures import make_readable
 from perdure.engine.framing import field
 from perdure.engine.items import AdmittedUpdate
 from perdure.engine.state import Run
@@ -111,9 +111,9 @@ def _carry_out(turn: Turn, message: Message) -> None:
     except DecodeError as error:
         raise BadCommand(_BAD, f"message {message.id} of type {kind} cannot be read") from error
     if isinstance(body, Response):
-        cut_causes(body.outcome.failure)
+        make_readable(body.outcome.failure)
     elif isinstance(body, Rejection):
-        cut_causes(body.failure)
+        make_readable(body.failure)
     _TAKE[body_type](turn, message.protocol_instance_id, body)
 
 
