@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import temporalio.api.batch.v1 as batch
 import temporalio.api.workflowservice.v1 as ws
-from temporalio.api.enums.v1 import BatchOperationState, EventType
+from temporalio.api.enums.v1 import BatchOperationState, EventType, WorkflowIdConflictPolicy
 
 from perdure.engine.batches.operations import operate
 from perdure.engine.execution import WORKFLOW
@@ -77,13 +77,43 @@ async def test_a_job_works_at_the_pace_it_was_given_and_tells_how_far_it_is(worl
 
 
 async def test_a_workflow_that_is_deleted_in_the_batch_of_its_start_is_gone(world: World) -> None:
+    started = world.call(start_request("order"))
+    delete_by_job(world, "order")
+    await world.settle()
+
+    assert started.reply.run_id
+    assert world.store.runs_of(namespace_id(world), 10) == []
+    with pytest.raises(NotFound):
+        await world.history("order")
+
+
+async def test_a_run_that_took_the_place_of_another_and_is_deleted_at_once_leaves_the_id_free(world: World) -> None:
+    await world.start_workflow("order")
+    policy = WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING
+    world.call(start_request("order", workflow_id_conflict_policy=policy))
+    delete_by_job(world, "order")
+    await world.settle()
+
+    pointers = "select run_id, status from current where execution_id = 'order'"
+    assert list(world.store._store._main.execute(pointers)) == []
+    world.forget("order")
+    await world.start_workflow("order")
+
+
+def namespace_id(world: World) -> str:
+    return world.runtime.namespaces.active(NAMESPACE).id
+
+
+def delete_by_job(world: World, workflow_id: str) -> None:
+    """As a batch job that reaches the workflow does."""
     request = signal_all()
     request.visibility_query = ""
-    request.executions.append(execution("order"))
+    request.executions.append(execution(workflow_id))
     request.deletion_operation.SetInParent()
+    namespace = namespace_id(world)
     message = BatchOperation(
-        to_namespace_id=(namespace := world.runtime.namespaces.active(NAMESPACE).id),
-        to_workflow_id="order",
+        to_namespace_id=namespace,
+        to_workflow_id=workflow_id,
         from_namespace_id=namespace,
         from_workflow_id="job",
         operation=request.SerializeToString(),
@@ -93,14 +123,7 @@ async def test_a_workflow_that_is_deleted_in_the_batch_of_its_start_is_gone(worl
         operate(shared, run, message)
         return Outcome()
 
-    started = world.call(start_request("order"))
-    world.runtime.enter(Input(world.runtime, (namespace, WORKFLOW, "order"), "", delete, None, starts=True))
-    await world.settle()
-
-    assert started.reply.run_id
-    assert world.store.runs_of(namespace, 10) == []
-    with pytest.raises(NotFound):
-        await world.history("order")
+    world.runtime.enter(Input(world.runtime, (namespace, WORKFLOW, workflow_id), "", delete, None, starts=True))
 
 
 async def test_a_slow_job_waits_for_seconds_between_targets(world: World) -> None:

@@ -84,7 +84,9 @@ class Committer:
         self._on_dead = on_dead
         self._points = points
         batch_no, run_no, _, _ = store.high_water()
-        self._write = RunWriter(run_no, executions, limits, search_types, on_sealed).write
+        writer = RunWriter(run_no, executions, limits, search_types, on_sealed)
+        self._write = writer.write
+        self._delete_what_began = writer.delete_what_began
         self.durable_no = batch_no
         self._open = OpenBatch(batch_no + 1)
         self._in_flight: OpenBatch | None = None
@@ -259,7 +261,7 @@ class Committer:
                 self._leave_out(sealed, loaded)
                 return
         for delete, gone in sealed.late_deletes:
-            delete.run_no = gone.run_no
+            self._delete_what_began(sealed.batch, delete, gone)
         self._in_flight = sealed
         gathering.scheduled = True
         if self._points is not None:

@@ -9,15 +9,18 @@ from msgspec.structs import astuple
 from perdure.engine.execution import Execution
 from perdure.engine.kinds import KINDS
 from perdure.engine.limits import Limits
+from perdure.engine.record import Record
 from perdure.engine.state import RUNNING, Changes, Run
 from perdure.engine.visibility import VisibilityRow
 from perdure.runtime.executions import STARTED_EVENT, Executions, Loaded, Tail
 from perdure.runtime.open_batch import OpenBatch
 from perdure.runtime.search_values import search_values
 from perdure.storage.store import (
+    Batch,
     CurrentWrite,
     HistoryBatch,
     ItemWrite,
+    RunDelete,
     RunWrite,
     VisibilityChange,
     VisibilityWrite,
@@ -107,6 +110,23 @@ class RunWriter:
         run.changes = Changes()
         sealed.sealed_runs.append((loaded, run, history))
         self._on_sealed(loaded, run, wake_at)
+
+    def delete_what_began(self, batch: Batch, delete: RunDelete, run: Run | Record) -> None:
+        """A run that is deleted by the batch that it began with was the current one for a moment: what was before it
+        is not the current one any more, and what came after it is."""
+        delete.run_no = run.run_no
+        pointer = CurrentWrite(
+            delete.namespace_id,
+            delete.kind,
+            delete.execution_id,
+            delete.run_id,
+            run.run_no,
+            run.status,
+            run.first_run_id,
+            run.create_request_id,
+            run.started_at,
+        )
+        batch.currents.insert(0, pointer)  # goes with the run, unless one that is written after it takes its place
 
     def _visibility(self, execution: Execution, run: Run, tail: Tail) -> VisibilityWrite:
         row = KINDS[execution.kind].row(run)
