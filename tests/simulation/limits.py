@@ -129,7 +129,7 @@ class Limiter(Sender):
     async def lift(self) -> None:
         """No limit any more, so that all can end."""
         self.worker_rate = 1e9
-        for name, kind in self.config:
+        for name, kind in list(self.config):
             if kind == ACTIVITIES:
                 request = self._request(name, kind)
                 request.update_queue_rate_limit.reason = request.update_fairness_key_rate_limit_default.reason = "done"
