@@ -142,6 +142,35 @@ class Trial:
         await store.close()
         return outages
 
+    async def follow_a_killed_start(self) -> None:
+        """A start is killed when it has made its log and synced nothing yet. The next one finds the log there, batches
+        are acknowledged, and the power fails."""
+        await self._prepare()
+        disk = Disk()
+        killed: list[Disk] = []
+
+        def kill(operation: str, name: str) -> None:
+            if _moment(operation, name) == "write -wal" and not killed:
+                killed.append(disk.copy())
+
+        disk.watch = kill
+        await (await self._open(disk)).close()
+        (successor,), life = killed, _Life(0, 0)
+
+        def watch(operation: str, name: str) -> None:
+            if _moment(operation, name) == "write database":
+                raise apsw.FullError("database or disk is full")  # so that the log is all there is
+
+        successor.watch = watch
+        store = await self._open(successor)
+        await self._write(store, life, 10)
+        with successor.lock:
+            left = [Disk(successor.at_power_loss(self._chance)) for _ in range(OUTAGES_OF_A_LIFE)]
+        successor.watch = lambda operation, name: None
+        await store.close()
+        for disk in left:
+            self._check(Outage(disk, life.acknowledged, life.submitted, "after a killed start"), disk)
+
     async def fail_a_sync(self, thread: str, of: str) -> bool:
         """A sync of `of` ("-wal" or "database") on `thread` fails, the disk works again, the store's process is
         replaced, and after a while the power fails. False when no such sync came."""

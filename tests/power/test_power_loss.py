@@ -60,6 +60,12 @@ async def test_a_first_start_can_be_cut_anywhere(tmp_path: Path) -> None:
     await Trial(1, tmp_path).check(outages)
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_the_log_that_a_killed_start_made_is_as_good_as_ones_own(seed: int, tmp_path: Path) -> None:
+    """Its name is not on the disk yet, and the next process does not make it: it must sync it all the same."""
+    await Trial(seed, tmp_path).follow_a_killed_start()
+
+
 async def test_a_clean_stop_can_be_cut_anywhere(tmp_path: Path) -> None:
     trial = Trial(2, tmp_path)
 

@@ -4,8 +4,9 @@ Reads, locks and shared memory are the default VFS's, on real files, so that WAL
 threads. Writes go to the real files too, and to the disk's model. Nothing is ever synced for real: what a sync is worth
 is for the model to say.
 
-When directories are synced is as in SQLite's `os_unix.c`: with the first sync of a journal or log that was created, and
-with a removal that asks for it.
+When directories are synced is as in SQLite's `os_unix.c`: with the first sync of a journal or log that was opened to be
+made if need be, whether it was there or not (a process that was killed may have made it and not synced), and with a
+removal that asks for it. `test_vfs.py` compares the two.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class PowerFile(apsw.VFSFile):
         self._name = os.path.basename(path)
         self._file = disk.file(self._name) if existed else disk.create(self._name)
         self._failures = self._file.failures
-        self._directory_too = not existed and bool(flags[0] & _WITH_DIRECTORY)
+        self._directory_too = bool(flags[0] & apsw.SQLITE_OPEN_CREATE and flags[0] & _WITH_DIRECTORY)
 
     def xWrite(self, data: bytes, offset: int) -> None:
         with self._disk.lock:
