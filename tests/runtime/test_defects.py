@@ -142,6 +142,15 @@ async def test_values_that_no_list_can_hold_are_refused_in_words(world: World, n
     await world.start_workflow("other")
 
 
+async def test_a_double_may_be_a_larger_integer_than_the_store_has(world: World) -> None:
+    for workflow_id, data in (("small", b"-9223372036854775809"), ("large", b"1" + b"0" * 300)):
+        request = start_request(workflow_id)
+        request.search_attributes.indexed_fields["CustomDouble"].CopyFrom(Payload(data=data))
+        await world.ask(request)
+    few = ws.CountWorkflowExecutionsRequest(namespace=NAMESPACE, query="CustomDouble < -9e18")
+    assert (await world.ask(few)).count == 1
+
+
 async def test_a_thousand_deadlines_at_once_are_carried_out_without_nesting(world: World) -> None:
     await world.start_workflow()
     commands = []
