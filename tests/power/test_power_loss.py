@@ -17,7 +17,7 @@ import pytest
 
 from perdure.storage.sqlite import SqliteStore
 from tests.power.disk import Disk
-from tests.power.outages import Lost, Outage, Trial
+from tests.power.outages import OUTAGES_OF_A_LIFE, Lost, Outage, Trial
 from tests.power.vfs import PowerVFS
 
 SEEDS = 4
@@ -36,7 +36,7 @@ def short_logs(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_what_was_acknowledged_is_there_whole_after_a_loss_of_power(seed: int, tmp_path: Path) -> None:
     tally = await Trial(seed, tmp_path).run()
 
-    assert sum(tally.outages.values()) > 20
+    assert sum(tally.outages.values()) > OUTAGES_OF_A_LIFE, "only one of its lives was cut short"
 
 
 async def test_a_first_start_can_be_cut_anywhere(tmp_path: Path) -> None:
