@@ -14,7 +14,7 @@ from perdure.engine.batches.operations import operate
 from perdure.engine.execution import WORKFLOW
 from perdure.engine.messages import DONE, BatchOperation, BatchResult
 from perdure.engine.turn import Shared
-from perdure.errors import NotFound
+from perdure.errors import InvalidArgument, NotFound
 from perdure.runtime.inputs import Input, Outcome
 from perdure.storage.sqlite import SqliteStore
 from tests.api.client import NAMESPACE, execution, start_request
@@ -134,6 +134,20 @@ async def test_a_slow_job_waits_for_seconds_between_targets(world: World) -> Non
     assert (await described(world)).complete_operation_count == 1
     await pass_seconds(world, 2)
     assert (await described(world)).complete_operation_count == 2
+
+
+@pytest.mark.parametrize(("pace", "done"), [(float("inf"), 3), (1e-44, 1)])
+async def test_a_job_may_be_as_fast_or_as_slow_as_a_number_says(world: World, pace: float, done: int) -> None:
+    await start_orders(world, 3)
+    await world.ask_patiently(signal_all(per_second=pace))
+    await pass_seconds(world, 0.5)
+
+    assert (await described(world)).complete_operation_count == done
+
+
+async def test_a_pace_that_is_no_number_is_refused(world: World) -> None:
+    with pytest.raises(InvalidArgument, match="MaxOperationsPerSecond"):
+        await world.ask_patiently(signal_all(per_second=float("nan")))
 
 
 async def test_a_target_counts_once_also_if_it_should_answer_twice(world: World) -> None:

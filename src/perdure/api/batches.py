@@ -191,7 +191,7 @@ def _check(request: StartBatchOperationRequest) -> None:
         raise InvalidArgument("must provide required parameters: BatchType/Reason/Namespace/Query/Executions")
     if name not in _OFFERED:
         raise InvalidArgument(f"The operation type {_B.Name(OPERATIONS[name])} is not supported")  # type: ignore[arg-type] # an enum's number
-    if request.max_operations_per_second < 0:
+    if not request.max_operations_per_second >= 0:  # so neither is what is no number
         raise InvalidArgument("MaxOperationsPerSecond must not be negative.")
     operation = getattr(request, name)
     if name == "signal_operation":

@@ -16,15 +16,15 @@ fault(
 fault(
     "a job sends what it sent again after a restart",
     "engine/batches/jobs.py",
-    "        job.next_sent += 1\n        job.under_way += 1\n    job.due",
+    "        job.next_sent += 1\n        job.under_way += 1\n    pause",
     "        job.next_sent += 1\n        job.under_way += 1\n    turn = RecordTurn(turn.shared, record)\n"
-    "    turn.touch = lambda: None  # type: ignore[method-assign]\n    job.due",
+    "    turn.touch = lambda: None  # type: ignore[method-assign]\n    pause",
 )
 fault(
     "a job's rate is not kept",
     "engine/batches/jobs.py",
-    "    job.due = turn.now + max(_TICK, int(SECOND / job.per_second)) if",
-    "    job.due = turn.now + 1 if",
+    "    pause = max(_TICK, int(min(SECOND / job.per_second, MAX_DURATION)))",
+    "    pause = 1",
 )
 fault(
     "a job has more under way than it may",

@@ -20,7 +20,7 @@ from perdure.engine.items import Fields
 from perdure.engine.kind import RecordKind
 from perdure.engine.messages import AGAIN, DONE, BatchOperation, BatchResult, Message
 from perdure.engine.record import Record, RecordTurn, create_record
-from perdure.engine.times import SECOND, set_timestamp
+from perdure.engine.times import MAX_DURATION, SECOND, set_timestamp
 from perdure.engine.turn import Shared
 from perdure.enums import BatchOperationState, BatchOperationType
 from perdure.errors import NotFound, WorkflowAlreadyStarted
@@ -230,7 +230,7 @@ def refuse_targets(shared: Shared, record: Record | None, reason: str) -> None:
 
 # ---- work
 def _send_some(turn: RecordTurn, job: Job) -> None:
-    per_tick = job.per_second * _TICK / SECOND
+    per_tick = min(job.per_second * _TICK / SECOND, _UNDER_WAY)  # which may be infinite
     count = max(1, int(per_tick))
     count = min(count, _UNDER_WAY - job.under_way, job.next_number - job.next_sent)
     record = turn.record
@@ -250,7 +250,8 @@ def _send_some(turn: RecordTurn, job: Job) -> None:
         )
         job.next_sent += 1
         job.under_way += 1
-    job.due = turn.now + max(_TICK, int(SECOND / job.per_second)) if job.next_sent < job.next_number else 0
+    pause = max(_TICK, int(min(SECOND / job.per_second, MAX_DURATION)))
+    job.due = turn.now + pause if job.next_sent < job.next_number else 0
     turn.touch()
     if not job.due and not job.under_way:
         _settle(turn, job)
