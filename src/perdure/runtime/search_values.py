@@ -10,13 +10,12 @@ from typing import Any
 from temporalio.api.common.v1 import Payload
 
 from perdure.enums import IndexedValueType
-from perdure.visibility.attributes import PREDEFINED
+from perdure.visibility.attributes import PREDEFINED, fitting_number
 
 _DATETIME = int(IndexedValueType.INDEXED_VALUE_TYPE_DATETIME)
 _INT = int(IndexedValueType.INDEXED_VALUE_TYPE_INT)
 _DOUBLE = int(IndexedValueType.INDEXED_VALUE_TYPE_DOUBLE)
 _BOOL = int(IndexedValueType.INDEXED_VALUE_TYPE_BOOL)
-_STORED = range(-(1 << 63), 1 << 63)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -42,9 +41,7 @@ def search_values(
 def _comparable(value: Any, kind: int) -> str | int | float | None:
     """None for what filters cannot compare: nothing, or a value from before its attribute got another type."""
     if kind in (_INT, _DOUBLE):
-        if not isinstance(value, int | float):
-            return None
-        return value if isinstance(value, float) or value in _STORED else float(value)  # a double may be 2 ** 63
+        return fitting_number(value) if isinstance(value, int | float) else None
     if kind == _BOOL:
         return int(value) if isinstance(value, bool) else None
     if not isinstance(value, str):

@@ -80,3 +80,9 @@ SCHEDULE_DIVISION = "TemporalScheduler"
 BATCH_DIVISION = "TemporalBatcher"
 ACTIVITY_DIVISION = "TemporalActivity"
 """Values of TemporalNamespaceDivision in the rows of other executions than users' workflows, which have none."""
+
+
+def fitting_number(number: int | float) -> int | float:
+    """An integer where it fits into 64 bits, as the reference and every database have it: of a filter, and of what it
+    is compared with."""
+    return number if isinstance(number, float) or -(1 << 63) <= number < 1 << 63 else float(number)

@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from perdure.errors import InvalidArgument
+from perdure.visibility.attributes import fitting_number
 from perdure.visibility.query import Scalar
 
 if TYPE_CHECKING:
@@ -224,9 +225,8 @@ MAX_DIGITS = 100
 
 
 def as_number(text: str) -> int | float:
-    """An integer where it fits into 64 bits, as the reference and every database have it."""
-    number = int(text) if len(text) <= MAX_DIGITS and text.lstrip("+-").isdigit() else float(text)
-    return number if isinstance(number, float) or -(1 << 63) <= number < 1 << 63 else float(number)
+    """An integer where it fits into 64 bits."""
+    return fitting_number(int(text) if len(text) <= MAX_DIGITS and text.lstrip("+-").isdigit() else float(text))
 
 
 def _with_not(op: str, left: Operand, rest: tuple[Any, ...]) -> Predicate:
