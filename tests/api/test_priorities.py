@@ -94,19 +94,38 @@ async def test_waiting_workflows_go_by_priority_then_in_turns_by_fairness_key(ap
     assert order == ["high", "a-0", "b-0", "a-1", "b-1", "a-2", "a-3", "low"]
 
 
-@pytest.mark.parametrize(
+MEANINGLESS = pytest.mark.parametrize(
     ("priority", "message"),
     [
         (Priority(priority_key=-1), "priority key can't be negative"),
         (Priority(fairness_key="k" * 65), "fairness key length exceeds limit"),
         (Priority(fairness_weight=-1.0), "must be greater than zero"),
+        (Priority(fairness_weight=float("nan")), "must be greater than zero"),
     ],
 )
+
+
+@MEANINGLESS
 async def test_a_priority_that_means_nothing_is_refused(api: Api, priority: Priority, message: str) -> None:
     with pytest.raises(Refused) as refused:
         await api.start(priority=priority)
 
     assert (refused.value.code, refused.value.message) == ("INVALID_ARGUMENT", message)
+
+
+@MEANINGLESS
+async def test_a_childs_priority_that_means_nothing_fails_the_workflow_task(
+    api: Api, priority: Priority, message: str
+) -> None:
+    await api.start()
+    command = child("child")
+    command.start_child_workflow_execution_command_attributes.priority.CopyFrom(priority)
+    with pytest.raises(Refused) as refused:
+        await api.step(command)
+
+    assert refused.value.code == "INVALID_ARGUMENT"
+    assert f"invalid Priority on StartChildWorkflowExecutionCommand: {message}. WorkflowId=child" in str(refused.value)
+    assert (await api.history()).history.events[-2].HasField("workflow_task_failed_event_attributes")
 
 
 async def test_backlogs_are_described_by_priority(api: Api) -> None:

@@ -23,7 +23,12 @@ from perdure.engine.search_attributes import validate_search_attributes
 from perdure.engine.state import CHILD
 from perdure.engine.times import capped_duration, set_duration
 from perdure.engine.turn import Turn
-from perdure.engine.validation import clamped_timeouts, fill_and_validate_retry_policy, validate_task_queue
+from perdure.engine.validation import (
+    clamped_timeouts,
+    fill_and_validate_retry_policy,
+    validate_priority,
+    validate_task_queue,
+)
 from perdure.engine.workflow_tasks import schedule_workflow_task
 from perdure.enums import EventType, ParentClosePolicy, TaskQueueKind, WorkflowIdReusePolicy
 from perdure.enums import WorkflowTaskFailedCause as Cause
@@ -136,6 +141,8 @@ def _validate(turn: Turn, wanted: StartChildWorkflowExecutionCommandAttributes, 
             raise BadCommand(_BAD, f"Invalid {name} on {_COMMAND}: {error.message}. {where}") from error
     if wanted.HasField("retry_policy"):
         _checked("WorkflowRetryPolicy", where, lambda: fill_and_validate_retry_policy(wanted.retry_policy))
+    if wanted.HasField("priority"):
+        _checked("Priority", where, lambda: validate_priority(wanted.priority))
     _checked("CronSchedule", where, lambda: cron.validate(wanted.cron_schedule))
     if wanted.task_queue.name:
         _checked("TaskQueue", where, lambda: validate_task_queue(wanted.task_queue, limits))

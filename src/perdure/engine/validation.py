@@ -293,7 +293,7 @@ def validate_priority(priority: Priority) -> None:
         raise InvalidArgument("priority key can't be negative")
     if len(priority.fairness_key.encode()) > _FAIRNESS_KEY:
         raise InvalidArgument("fairness key length exceeds limit")
-    if priority.fairness_weight < 0:
+    if not priority.fairness_weight >= 0:  # no number neither
         raise InvalidArgument("must be greater than zero")
 
 

@@ -26,6 +26,7 @@ from perdure.engine.turn import Shared, Turn
 from perdure.errors import PerdureError, Unavailable
 from perdure.matching import Poller as ParkedPoller
 from perdure.matching import QueueKey, StoppedWorkers, Task
+from perdure.matching.tasks import DEFAULT_PRIORITY, LOWEST_PRIORITY
 from perdure.runtime.alarms import Alarm
 from perdure.runtime.inputs import Input
 from perdure.runtime.polls import ACTIVITY_QUEUE, ADVICE, EMPTY_ACTIVITY_TASK, EMPTY_WORKFLOW_TASK, WORKFLOW_QUEUE, Poll
@@ -137,10 +138,10 @@ class Dispatch:
             scheduled_event_id,
             attempt,
             stamp,
-            min(priority, 5) or 3,
+            min(priority, LOWEST_PRIORITY) if priority > 0 else DEFAULT_PRIORITY,
             fairness_key,
             runtime.time.now(),
-            fairness_weight=fairness_weight or 1.0,
+            fairness_weight=fairness_weight if fairness_weight > 0.0 else 1.0,
         )
         now = runtime.monotonic.now()
         poller = self._matching.reserve(task, now)

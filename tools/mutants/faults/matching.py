@@ -120,7 +120,7 @@ fault(
 fault(
     "priorities are ignored",
     "runtime/dispatch.py",
-    "            min(priority, 5) or 3,\n",
+    "            min(priority, LOWEST_PRIORITY) if priority > 0 else DEFAULT_PRIORITY,\n",
     "            3,\n",
     "tests/api/test_priorities.py",
 )
