@@ -21,7 +21,19 @@ from perdure.storage.sqlite.connection import APPLICATION_ID
 from perdure.storage.sqlite.migrate import migrations
 from perdure.storage.store import Refused, StoreFailed
 from perdure.visibility.parser import parse
-from tests.storage.rows import NAMESPACE, batch, current, events, execution, loaded, outcome, outcomes, run, written
+from tests.storage.rows import (
+    NAMESPACE,
+    batch,
+    current,
+    events,
+    execution,
+    loaded,
+    outcome,
+    outcomes,
+    run,
+    task,
+    written,
+)
 
 
 async def opened(path: str, **options: object) -> SqliteStore:
@@ -195,6 +207,18 @@ async def test_a_value_that_no_column_can_hold_refuses_its_batch_and_no_other(pa
     assert isinstance(refused, Refused)
     assert "cannot be stored" in refused.reason
     assert fine is None
+    await store.close()
+
+
+async def test_no_number_where_one_must_be_is_not_taken_for_a_row_that_is_there(path: str) -> None:
+    """SQLite stores what is no number as null."""
+    store = await opened(path)
+
+    refused = await outcome(store, batch(tasks=[task(1, fairness_weight=float("nan"))]))
+
+    assert isinstance(refused, Refused)
+    assert refused.reason.startswith("a value cannot be stored")
+    assert not refused.run_nos
     await store.close()
 
 

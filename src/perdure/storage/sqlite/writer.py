@@ -58,7 +58,8 @@ def outcome_of(
     except apsw.FullError:
         return Refused("disk full: nothing can be written until there is space again")
     except apsw.ConstraintError as error:
-        if error.extendedresult == apsw.SQLITE_CONSTRAINT_NOTNULL:  # what is no number is null to SQLite
+        if error.extendedresult == apsw.SQLITE_CONSTRAINT_NOTNULL:  # type: ignore[attr-defined]  # not in the stubs
+            # What is no number is null to SQLite.
             return Refused(f"a value cannot be stored ({error})")
         rows = [] if transaction is None else transaction.updates + transaction.inserts
         return Refused(f"a row is there already ({error})", [row[0] for row in rows])
