@@ -89,6 +89,7 @@ def main() -> int:
         if not options.skipping:
             outlives(database)
     print(f"{report.calls} calls in {report.rounds} rounds, {report.compared} refusals compared; {dict(report.codes)}")
+    print(f"{report.left_to_sweep} steps of the sweep are left")
     print(
         f"{len(report.accepted)} RPCs accepted something; {report.most_mib} MiB; "
         f"slowest {report.slowest} {report.slowest_ms:.0f} ms"

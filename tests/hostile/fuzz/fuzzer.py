@@ -30,6 +30,7 @@ from perdure.clock import SECOND, SkippingTime
 from tests.api.client import Api, Refused
 from tests.hostile.fuzz.canary import sing
 from tests.hostile.fuzz.generator import QUEUES, WORKFLOW_IDS, Generator, decodes
+from tests.hostile.fuzz.sweep import Sweep
 from tests.support.legal import illegal_times
 from tests.support.server_process import ServerProcess
 
@@ -105,6 +106,10 @@ _RICH: Final = (
     "ExecuteMultiOperation",
 )
 """More lies behind these than behind the rest."""
+_ENDS_ROUNDS: Final = ("DeleteNamespace", "DeprecateNamespace", "UpdateNamespace")
+"""Without its namespace a round is lost time."""
+SWEEPS: Final = 0.4
+"""Of the calls, as long as there are steps."""
 
 
 class Fault(AssertionError):
@@ -124,6 +129,7 @@ class Report:
     most_mib: float = 0.0
     compared: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    left_to_sweep: int = 0
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -158,6 +164,7 @@ class Fuzzer:
         self._names = [name for name in self._methods if only in name]
         self._generator = Generator(str(seed))
         self._chance = self._generator.chance
+        self._sweep = Sweep(self._generator, self._methods, self._names)
         self._waiting: set[asyncio.Task[None]] = set()
         self._accepted: dict[str, deque[Message]] = {}
         self._workflow_tokens: deque[bytes] = deque(maxlen=50)
@@ -176,6 +183,7 @@ class Fuzzer:
             while time.monotonic() < until:
                 await self._round(min(until, time.monotonic() + round_seconds))
                 await self._look_at(base)
+                self.report.left_to_sweep = self._sweep.left
         finally:
             for task in self._waiting:
                 task.cancel()
@@ -343,6 +351,8 @@ class Fuzzer:
     # ---- requests
     def _next(self) -> tuple[str, Any, bytes]:
         chance, generator = self._chance, self._generator
+        if self._sweep.left and chance.random() < SWEEPS:
+            return self._next_of_sweep()
         roll = chance.random()
         tokens: deque[bytes] | None = None
         if roll < 0.3 and self._workflow_tokens and _COMPLETION in self._names:
@@ -364,10 +374,21 @@ class Fuzzer:
         if tokens is not None and "task_token" in request.DESCRIPTOR.fields_by_name:
             request.task_token = tokens.popleft() if chance.random() < 0.7 else tokens[0]
             request.namespace = generator.namespace
-        # A round without its namespace is lost time.
-        if rpc in ("DeleteNamespace", "DeprecateNamespace", "UpdateNamespace") and chance.random() < 0.97:
+        if rpc in _ENDS_ROUNDS and chance.random() < 0.97:
             request.namespace = "fuzz-victim"
         return rpc, request, generator.bytes_of(request)
+
+    def _next_of_sweep(self) -> tuple[str, Any, bytes]:
+        rpc = self._sweep.next_rpc()
+        accepted = self._accepted.get(rpc)
+        request = self._sweep.next(self._chance.choice(accepted) if accepted else None)
+        fields = request.DESCRIPTOR.fields_by_name
+        if "namespace" in fields:
+            request.namespace = "fuzz-victim" if rpc in _ENDS_ROUNDS else self._generator.namespace
+        tokens = self._workflow_tokens if rpc in _WORKFLOW_ANSWERS else self._activity_tokens
+        if "task_token" in fields and tokens and self._sweep.field != "task_token":
+            request.task_token = tokens.popleft()
+        return rpc, request, request.SerializeToString()
 
     async def _call(self, rpc: str, request: Any, raw: bytes) -> str:
         """Make the call and judge its answer; a call that may wait is judged when its time is over."""
@@ -412,6 +433,8 @@ class Fuzzer:
             code, details = error.code().name, error.details() or ""
         took = time.monotonic() - began
         self.report.codes[code] += 1
+        if code == "UNIMPLEMENTED":
+            self._sweep.drop(rpc)
         if code not in ("OK", "UNIMPLEMENTED", "DEADLINE_EXCEEDED"):
             self.report.refused[rpc] += 1
         if code == "OK" and rpc != "Watch":

@@ -181,6 +181,11 @@ class Generator:
             if self.chance.random() < likely and depth < 12 and self._left > 0:
                 self.set(message, field, depth)
 
+    def fill_plainly(self, message: Any) -> None:
+        """As somebody would who means it."""
+        self._left, self._density, self._oddness = MAX_FIELDS, 0.2, 0.0
+        self.fill(message, 1)
+
     def set(self, message: Any, field: FieldDescriptor, depth: int) -> None:
         self._left -= 1
         name, kind = field.name, field.message_type
