@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from temporalio.api.command.v1 import Command
-from temporalio.api.common.v1 import Link, RetryPolicy
+from temporalio.api.common.v1 import Link, Memo, RetryPolicy, SearchAttributes
 from temporalio.api.enums.v1 import CommandType, ContinueAsNewInitiator, WorkflowExecutionStatus
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import RespondWorkflowTaskCompletedRequest
@@ -263,6 +263,23 @@ def test_a_run_of_more_than_a_second_is_continued_at_once() -> None:
     assert duration_us(started(scene).first_workflow_task_backoff) == 0
     assert started(scene).HasField("workflow_run_timeout")
     assert scene.kinds() == ["WorkflowExecutionStarted", "WorkflowTaskScheduled"]
+
+
+def test_values_without_data_are_left_out_of_what_the_next_run_has() -> None:
+    memo, search = Memo(), SearchAttributes()
+    for fields in (memo.fields, search.indexed_fields):
+        fields["BatcherUser"].data = b'"ann"'
+        fields["BatcherNamespace"].data = b""
+        fields["BuildIds"].data = b"[]"
+    scene = given()
+    first = scene.start()
+    scene.complete(continue_as_new(memo=memo, search_attributes=search))
+
+    attributes = started(scene)
+    assert set(attributes.memo.fields) == set(attributes.search_attributes.indexed_fields) == {"BatcherUser"}
+    assert set(scene.run.search_attributes) == {"BatcherUser"}
+    closed = scene.last(first).workflow_execution_continued_as_new_event_attributes
+    assert set(closed.memo.fields) == set(memo.fields)
 
 
 def test_links_of_the_start_are_inherited() -> None:

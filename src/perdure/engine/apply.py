@@ -7,7 +7,7 @@ heartbeats, stickiness, request IDs, stamps) is noted by the deciding modules.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from temporalio.api.common.v1 import Memo, Payload
@@ -50,6 +50,13 @@ def is_null(payload: Payload) -> bool:
     """Whether a memo or search attribute value means "remove": no data, or `[]`. A JSON `null` is kept as it is
     (recorded: upsert_search_attributes_and_memo)."""
     return payload.data in (b"", b"[]")
+
+
+def copy_values(given: Mapping[str, Payload], fields: Any) -> None:
+    """What a new run has of a memo or of search attributes: `fields` get all but what is null."""
+    for name, value in given.items():
+        if not is_null(value):
+            fields[name].CopyFrom(value)
 
 
 # ---- life cycle

@@ -12,7 +12,7 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine import cron
 from perdure.engine.activity_commands import merged_priority
-from perdure.engine.apply import is_null
+from perdure.engine.apply import copy_values
 from perdure.engine.closing import HISTORY_SERVICE, terminate
 from perdure.engine.effects import Send
 from perdure.engine.execution import Current
@@ -125,12 +125,8 @@ def _fill_started(
     ):
         if wanted.HasField(name):
             getattr(attributes, name).CopyFrom(getattr(wanted, name))
-    for key, value in wanted.memo.fields.items():
-        if not is_null(value):
-            attributes.memo.fields[key].CopyFrom(value)
-    for key, value in wanted.search_attributes.indexed_fields.items():
-        if not is_null(value):
-            attributes.search_attributes.indexed_fields[key].CopyFrom(value)
+    copy_values(wanted.memo.fields, attributes.memo.fields)
+    copy_values(wanted.search_attributes.indexed_fields, attributes.search_attributes.indexed_fields)
     execution_timeout = duration_us(wanted.workflow_execution_timeout)
     if execution_timeout:
         expires = later(shared.now, execution_timeout + _MILLISECOND // 2)

@@ -8,6 +8,7 @@ from temporalio.api.command.v1 import Command, ContinueAsNewWorkflowExecutionCom
 from temporalio.api.history.v1 import HistoryEvent
 
 from perdure.engine import cron
+from perdure.engine.apply import copy_values
 from perdure.engine.bad_command import BadCommand
 from perdure.engine.chains import Successor, minimal_backoff
 from perdure.engine.completion import Completion, attributes_missing
@@ -81,9 +82,15 @@ def continue_as_new(completion: Completion, command: Command) -> tuple[HistoryEv
         attributes.original_execution_run_id = run_id
         attributes.first_execution_run_id = run.first_run_id
         attributes.continued_execution_run_id = run.run_id
-        for name in ("input", "last_completion_result", "header", "memo", "search_attributes", "retry_policy"):
+        for name in ("input", "last_completion_result", "header", "retry_policy"):
             if wanted.HasField(name):
                 getattr(attributes, name).CopyFrom(getattr(wanted, name))
+        if wanted.HasField("memo"):
+            attributes.memo.SetInParent()
+            copy_values(wanted.memo.fields, attributes.memo.fields)
+        if wanted.HasField("search_attributes"):
+            attributes.search_attributes.SetInParent()
+            copy_values(wanted.search_attributes.indexed_fields, attributes.search_attributes.indexed_fields)
         if wanted.HasField("failure"):
             attributes.continued_failure.CopyFrom(wanted.failure)
         attributes.cron_schedule = wanted.cron_schedule

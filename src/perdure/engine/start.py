@@ -14,7 +14,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import SignalWithStartWorkflowExecutionRequest, StartWorkflowExecutionRequest
 
 from perdure.engine import signals
-from perdure.engine.apply import is_null
+from perdure.engine.apply import copy_values
 from perdure.engine.closing import HISTORY_SERVICE, terminate
 from perdure.engine.cron import next_backoff
 from perdure.engine.execution import Current
@@ -347,13 +347,9 @@ def _fill(shared: Shared, event: HistoryEvent, request: StartRequest, run_id: st
         attributes.initiator = ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_CRON_SCHEDULE
     set_duration(attributes.first_workflow_task_backoff, backoff)
     if request.HasField("memo"):
-        for name, value in request.memo.fields.items():
-            if not is_null(value):
-                attributes.memo.fields[name].CopyFrom(value)
+        copy_values(request.memo.fields, attributes.memo.fields)
     if request.HasField("search_attributes"):
-        for name, value in request.search_attributes.indexed_fields.items():
-            if not is_null(value):
-                attributes.search_attributes.indexed_fields[name].CopyFrom(value)
+        copy_values(request.search_attributes.indexed_fields, attributes.search_attributes.indexed_fields)
     if request.HasField("header"):
         attributes.header.CopyFrom(request.header)
     if request.HasField("priority"):
