@@ -102,6 +102,19 @@ def test_many_times_of_many_calendars_cost_no_more_than_reasonable(jitter: int) 
     assert found > 0
 
 
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_years_that_are_looked_through_for_a_time_count_as_work(zone: str) -> None:
+    wanted = ScheduleSpec(cron_string=["0 0 29 2 *"] * 200, timezone_name=zone)
+    wanted.jitter.seconds = 10**9
+    spec = Spec(canonical_spec(wanted))
+    began = time.process_time()
+
+    found = list(islice(spec.all_due(NOW, NOW + 1000 * 365 * DAY, SEED), 1000))
+
+    assert found
+    assert time.process_time() - began < 0.7
+
+
 def test_durations_that_no_number_holds_are_refused() -> None:
     assert refusal(ScheduleSpec(cron_string=["@every " + "9" * 400 + "h"])).startswith("time: invalid duration")
     assert refusal(ScheduleSpec(cron_string=["@every 99999999999h"])).startswith("time: invalid duration")

@@ -31,10 +31,23 @@ def _after(values: tuple[int, ...], least: int) -> int | None:
 
 
 class Calendar:
-    """Immutable, but for the months it has looked at. An empty field matches nothing, but every year if it is the
+    """Immutable, but for what it remembers of searches. An empty field matches nothing, but every year if it is the
     year's."""
 
-    __slots__ = ("_days", "_hours", "_minutes", "_months", "_seconds", "_seen", "_weekdays", "_whole", "_years")
+    __slots__ = (
+        "_days",
+        "_found",
+        "_hours",
+        "_minutes",
+        "_months",
+        "_seconds",
+        "_seen",
+        "_since",
+        "_weekdays",
+        "_whole",
+        "_years",
+        "steps",
+    )
 
     def __init__(self, spec: StructuredCalendarSpec) -> None:
         self._seconds = _values(spec.second)
@@ -45,6 +58,10 @@ class Calendar:
         self._weekdays = frozenset(_values(spec.day_of_week))
         self._years = frozenset(_values(spec.year))
         self._seen: dict[tuple[int, int], tuple[int, ...]] = {}
+        self._since: int | None = None
+        self._found: int | None = None  # the first time from `_since` on
+        self.steps = 0
+        """Years and months looked at so far."""
         whole = 1
         if len(self._seconds) == 60:
             whole = 60
@@ -64,6 +81,12 @@ class Calendar:
 
     def first_from(self, at: int) -> int | None:
         """The first matching time that is not before `at`; None when there is none to the end of the last year."""
+        since, found = self._since, self._found
+        if since is None or not since <= at or (found is not None and found < at):
+            self._since, self._found = at, self._search(at)
+        return self._found
+
+    def _search(self, at: int) -> int | None:
         day, second = divmod(at, _DAY)
         if day > _LAST_DAY:
             return None
@@ -102,11 +125,13 @@ class Calendar:
             return None
         at = _EPOCH + timedelta(days=day)
         for year in range(at.year, LAST_YEAR + 1):
+            self.steps += 1
             if self._years and year not in self._years:
                 continue
             for month in self._months:
                 if year == at.year and month < at.month:
                     continue
+                self.steps += 1
                 least = at.day if (year, month) == (at.year, at.month) else 1
                 found = _after(self._days_of(year, month), least)
                 if found is not None:

@@ -24,9 +24,10 @@ _END: Final = 4_133_980_800
 """Seconds: the first moment of the year after LAST_YEAR."""
 _EXCLUSIONS: Final = 10_000
 """So many candidates in a row may be excluded before a specification is called unusable."""
-MOST_WORK: Final = 100_000
-"""Calendars, intervals and exclusions that may be asked to find one time: some tenths of a second."""
-ENOUGH_WORK: Final = 200_000
+MOST_WORK: Final = 50_000
+"""Calendars, intervals and exclusions that may be asked, and their years and months, to find one time: less than a
+tenth of a second."""
+ENOUGH_WORK: Final = 50_000
 """After which those who look for many times leave it at those they found, or go on later."""
 
 assert LAST_YEAR == 2100, "_END is its end"
@@ -62,7 +63,7 @@ class Spec:
         last = timestamp_us(spec.end_time) // SECOND if spec.HasField("end_time") else _END - 1
         self._last = min(last, _END - 1)
         self.work = 0
-        """Calendars, intervals and exclusions asked so far."""
+        """As MOST_WORK counts it, so far."""
         self._most = 0
 
     def next_due(self, after: int, seed: bytes) -> Due | None:
@@ -168,7 +169,9 @@ class Spec:
             offset, end = self._zone.stretch(least)
             local = least + offset
             if searched is None or local < searched or (found is not None and local > found):
+                before = calendar.steps
                 found = calendar.first_from(local)
+                self.work += calendar.steps - before
                 searched = local
             if found is not None and (end is None or found - offset < end):
                 return found - offset
