@@ -46,7 +46,7 @@ WAITING_SECONDS: Final = 2.5
 """What a call that may wait is given."""
 MOST_WAITING: Final = 48
 CPU_MS: Final = 250
-"""More of the server's processor time than this, twice, for one call is a stall."""
+"""More of the server's processor time than this, in which it serves no other caller, is a stall."""
 GROWTH_MIB: Final = 400
 WAITS: Final = frozenset(
     [
@@ -409,12 +409,28 @@ class Fuzzer:
         if spent > self.report.slowest_ms:
             self.report.slowest_ms, self.report.slowest = spent, rpc
         if spent > CPU_MS and rpc not in WAITS:
-            before = self._meter.cpu_ms()
-            await self._judged(rpc, request, raw, SECONDS)
-            again = self._meter.cpu_ms() - before
-            if again > CPU_MS:
-                self._fault(f"{rpc} cost {spent:.0f} ms and {again:.0f} ms of the server's processor time", request)
+            stalled = await self._stalled(rpc, request, raw)
+            if stalled > CPU_MS:
+                self._fault(
+                    f"{rpc} cost {spent:.0f} ms of the server's processor time, and {stalled:.0f} ms without a pause",
+                    request,
+                    raw,
+                )
         return code
+
+    async def _stalled(self, rpc: str, request: Any, raw: bytes) -> float:
+        """Make the call again: the most processor time, in milliseconds, that another caller had to wait for
+        meanwhile. What a call sets going in portions, as a backfill, is no stall."""
+        call = asyncio.ensure_future(self._judged(rpc, request, raw, SECONDS))
+        longest = 0.0
+        left = 10  # what is done when the call was answered counts too
+        while left:
+            left -= call.done()
+            before = self._meter.cpu_ms()
+            await self._api.GetSystemInfo(ws.GetSystemInfoRequest())
+            longest = max(longest, self._meter.cpu_ms() - before)
+        await call
+        return longest
 
     async def _judged(self, rpc: str, request: Any, raw: bytes, within: float) -> str:
         method = self._methods[rpc]
