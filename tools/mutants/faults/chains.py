@@ -132,3 +132,9 @@ fault(
     "        run.run_expires_at = later(at, backoff + run.run_timeout)\n",
     "        run.run_expires_at = later(at, run.run_timeout)\n",
 )
+fault(
+    "a run is continued with search attributes without data",
+    "engine/apply.py",
+    "        if not is_null(value):\n            fields[name]",
+    "        if value is not None:\n            fields[name]",
+)

@@ -101,3 +101,17 @@ fault(
     "    remove_external(run, sort, external.initiated_event_id)\n",
     "",
 )
+fault(
+    "a child's priority is not checked",
+    "engine/children.py",
+    '        _checked("Priority", where, lambda: validate_priority(wanted.priority))\n',
+    "        pass\n",
+    "tests/api/test_priorities.py",
+)
+fault(
+    "a weight that is no number is taken",
+    "engine/validation.py",
+    "    if not priority.fairness_weight >= 0:",
+    "    if priority.fairness_weight < 0:",
+    "tests/api/test_priorities.py",
+)

@@ -138,3 +138,10 @@ fault(
     "_KEEP: Final = WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_FAIL",
     "_KEEP: Final = WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING",
 )
+fault(
+    "the years that a schedule looks through cost nothing",
+    "engine/schedules/spec.py",
+    "                self.work += calendar.steps - before\n",
+    "                pass\n",
+    "tests/engine/test_schedule_bombs.py",
+)
