@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +36,26 @@ from tests.support.runtime_world import World
 ATTRIBUTES = {"CustomKeyword": 2, "CustomText": 1, "CustomList": 7}
 
 
-async def make_patient(path: Path) -> None:
+@asynccontextmanager
+async def dying_server(path: Path) -> AsyncIterator[World]:
+    """Leaves its database at `path` as it is at the end."""
     store = SqliteStore(None)
     world = World(
         config=Config(search_attributes=ATTRIBUTES, dynamic=DynamicConfig({PAUSE_ENABLED: True})), store=store
     )
     await world.start()
     try:
-        await _workflows(world)
-        await _records(world)
-        await _letters(world)
+        yield world
         _copy(store._connections[0], path)
     finally:
         await world.stop()
+
+
+async def make_patient(path: Path) -> None:
+    async with dying_server(path) as world:
+        await _workflows(world)
+        await _records(world)
+        await _letters(world)
 
 
 def _copy(connection: apsw.Connection, path: Path) -> None:
@@ -76,7 +83,7 @@ async def _workflows(world: World) -> None:
     await world.start_workflow("busy", search_attributes=found_by)
     packing = _on_queue(schedule_activity("pack"), "packing")
     await world.step(
-        start_timer("t", 3600), _on_queue(schedule_activity("charge"), "charging"), packing, _child("busy-child")
+        start_timer("t", 3600), _on_queue(schedule_activity("charge"), "charging"), packing, start_child("busy-child")
     )
     poll = world.poll_activity(task_queue={"name": "packing"})
     await world.settle()
@@ -86,7 +93,7 @@ async def _workflows(world: World) -> None:
     poll = world.poll(task_queue=queue("large"))
     await world.settle()
     many = (start_timer(f"{'x' * 80}-{number}", 3600 + number) for number in range(150))
-    world.complete(poll.reply, *many, _child("large-child"))
+    world.complete(poll.reply, *many, start_child("large-child"))
     await world.settle()
 
     await world.start_workflow("delayed", workflow_start_delay=Duration(seconds=3600))
@@ -147,7 +154,7 @@ async def _letters(world: World) -> None:
     world.runtime.enter = lambda item: None if isinstance(item, Delivery) else enter(item)
     poll = world.poll(task_queue={"name": "letters"})
     await world.settle()
-    world.complete(poll.reply, _child("sender-child"), _signal_external("busy"), _cancel_external("busy"))
+    world.complete(poll.reply, start_child("sender-child"), _signal_external("busy"), _cancel_external("busy"))
     await world.settle()
 
 
@@ -181,7 +188,7 @@ def _continue_as_new() -> Command:
     return command
 
 
-def _child(workflow_id: str) -> Command:
+def start_child(workflow_id: str) -> Command:
     command = Command(command_type=CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
     attributes = command.start_child_workflow_execution_command_attributes
     attributes.workflow_id = workflow_id

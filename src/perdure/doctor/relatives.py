@@ -7,6 +7,8 @@ from perdure.doctor.subject import Others, Subject
 from perdure.engine.items import Child
 from perdure.engine.state import CHILD, Run
 
+_CHAIN = 1000
+"""Runs of a chain that are looked at."""
 _NEVER = "it waits for ever: terminate it, and report this with the file"
 
 
@@ -71,4 +73,20 @@ def check_parent(subject: Subject, mail: Mail, others: Others) -> None:
     pending = theirs.children.get(event_id)
     if pending is None or pending.run_id not in ("", run.first_run_id):
         wrong = f"its parent {parent.workflow_id!r}, run {parent.run_id}, does not know it as child of event {event_id}"
-        subject.report("child-unknown", wrong)
+        if _follows_its_first(run, others):
+            subject.report("child-unknown", wrong)
+        else:
+            subject.remark("child-unknown", wrong, "its parent heard of an end before a reset; nothing need be done")
+
+
+def _follows_its_first(run: Run, others: Others) -> bool:
+    """Whether the run goes on, without a reset on the way, where the first of its chain ended."""
+    run_id = run.first_run_id
+    for _ in range(_CHAIN):
+        if run_id == run.run_id:
+            return True
+        before = others.run(run.namespace_id, run.workflow_id, run_id)
+        if before is None:
+            return False
+        run_id = before.successor_run_id
+    return False
