@@ -83,6 +83,7 @@ def test_a_time_that_all_but_everything_excludes_is_looked_for_no_longer_than_re
             spec.next_due(NOW, SEED)
 
     assert work_of(spec, ask) < specs.MOST_WORK + 1000
+    assert work_of(spec, ask) == 0, "what was looked through in vain is looked through once"
 
 
 @pytest.mark.parametrize("jitter", [0, 10**11])

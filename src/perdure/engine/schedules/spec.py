@@ -49,7 +49,18 @@ class Due(NamedTuple):
 class Spec:
     """A canonical specification, ready to be asked. The zone must be one that loads (see `canonical`)."""
 
-    __slots__ = ("_calendars", "_exclusions", "_first", "_intervals", "_jitter", "_last", "_most", "_zone", "work")
+    __slots__ = (
+        "_barren",
+        "_calendars",
+        "_exclusions",
+        "_first",
+        "_intervals",
+        "_jitter",
+        "_last",
+        "_most",
+        "_zone",
+        "work",
+    )
 
     def __init__(self, spec: ScheduleSpec) -> None:
         self._zone: Zone = load_zone(spec.timezone_name, spec.timezone_data)
@@ -65,6 +76,8 @@ class Spec:
         self.work = 0
         """As MOST_WORK counts it, so far."""
         self._most = 0
+        self._barren = (0, 0)
+        """Where a search was given up: from this second up to that one all are excluded."""
 
     def next_due(self, after: int, seed: bytes) -> Due | None:
         """The first action time later than `after`; `seed` says whose jitter it is. Raises TooManyExclusions."""
@@ -134,6 +147,9 @@ class Spec:
         """The first nominal second that is not before `least`."""
         if self._first is not None:
             least = max(least, self._first)
+        first = least
+        if self._barren[0] <= first < self._barren[1]:
+            raise TooManyExclusions
         for _ in range(_EXCLUSIONS):
             found = self._candidate(least)
             if found is None:
@@ -143,6 +159,7 @@ class Spec:
                 return found
             if self.work > self._most:
                 break
+        self._barren = (first, least)
         raise TooManyExclusions
 
     def _candidate(self, least: int) -> int | None:
