@@ -16,6 +16,7 @@ class ProcessMeter:
 
     def __init__(self, pid: int) -> None:
         self._status = Path(f"/proc/{pid}/status")
+        self._main_thread = Path(f"/proc/{pid}/schedstat")
         # What clock_getcpuclockid(3) computes: nanoseconds of all threads, also ended ones, where /proc/PID/stat has
         # ticks of 10 ms and /proc/PID/schedstat the main thread only.
         self._clock = ~pid << 3 | CPUCLOCK_SCHED
@@ -23,6 +24,10 @@ class ProcessMeter:
     def cpu_ms(self) -> float:
         """User and system time of all threads so far."""
         return time.clock_gettime_ns(self._clock) / 1e6
+
+    def main_thread_ms(self) -> float:
+        """The same of the thread it began with alone, which is the one of a server's event loop."""
+        return int(self._main_thread.read_text().split()[0]) / 1e6
 
     def resident_mib(self) -> float:
         found = re.search(r"^VmRSS:\s+(\d+) kB$", self._status.read_text(), re.MULTILINE)

@@ -1,6 +1,6 @@
 """A population of workflows on a real server, and one hostile caller after the other.
 
-Calls are made one at a time, so that the processor time a server spends on each is known; in bursts now and then.
+Calls are made one at a time, so that the processor time the event loop spends on each is known; in bursts now and then.
 After each round the server must still serve: no traceback in its log, its memory within bounds, a workflow of the
 official SDK runs from its start to its end.
 """
@@ -46,7 +46,7 @@ WAITING_SECONDS: Final = 2.5
 """What a call that may wait is given."""
 MOST_WAITING: Final = 48
 CPU_MS: Final = 250
-"""More of the server's processor time than this, in which it serves no other caller, is a stall."""
+"""More processor time of the server's event loop than this, in which it serves no other caller, is a stall."""
 GROWTH_MIB: Final = 400
 WAITS: Final = frozenset(
     [
@@ -401,18 +401,18 @@ class Fuzzer:
             if task.done():
                 task.result()
             return ""
-        before = self._meter.cpu_ms()
+        before = self._meter.main_thread_ms()
         code = await self._judged(rpc, request, raw, 0.3 if rpc in WAITS else SECONDS)
         if not alone:
             return code
-        spent = self._meter.cpu_ms() - before
+        spent = self._meter.main_thread_ms() - before
         if spent > self.report.slowest_ms:
             self.report.slowest_ms, self.report.slowest = spent, rpc
         if spent > CPU_MS and rpc not in WAITS:
             stalled = await self._stalled(rpc, request, raw)
             if stalled > CPU_MS:
                 self._fault(
-                    f"{rpc} cost {spent:.0f} ms of the server's processor time, and {stalled:.0f} ms without a pause",
+                    f"{rpc} cost the event loop {spent:.0f} ms of processor time, and {stalled:.0f} ms without a pause",
                     request,
                     raw,
                 )
@@ -426,9 +426,9 @@ class Fuzzer:
         left = 10  # what is done when the call was answered counts too
         while left:
             left -= call.done()
-            before = self._meter.cpu_ms()
+            before = self._meter.main_thread_ms()
             await self._api.GetSystemInfo(ws.GetSystemInfoRequest())
-            longest = max(longest, self._meter.cpu_ms() - before)
+            longest = max(longest, self._meter.main_thread_ms() - before)
         await call
         return longest
 
