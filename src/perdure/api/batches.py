@@ -97,7 +97,7 @@ class BatchHandlers:
         operation_type = OPERATIONS[name]
         if request.visibility_query:
             try:
-                batch_query(namespace, request.visibility_query, operation_type)
+                await batch_query(namespace, request.visibility_query, operation_type)
             except InvalidArgument as error:
                 raise InvalidArgument(f"invalid visibility query: {error.message}") from error
         targets = None if request.visibility_query else _targets(request)

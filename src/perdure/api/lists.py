@@ -10,7 +10,6 @@ its statuses are. A row is a `VisibilityWrite` whose `workflow_id` is the ID of 
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +21,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 
 from perdure.api.answers import committed
+from perdure.runtime.long_filters import parsed
 from perdure.runtime.namespaces import Namespace
 from perdure.storage.store import VisibilityWrite
 from perdure.visibility.attributes import TYPE_NAMES
@@ -36,9 +36,6 @@ MAX_PAGE: Final = 1000
 """Also the page of who asks for none."""
 
 
-LONG: Final = 4096
-"""Characters of a filter that take too long to parse (a few milliseconds) for the event loop to wait."""
-
 CountReply = CountWorkflowExecutionsResponse | CountSchedulesResponse | CountActivityExecutionsResponse
 
 
@@ -48,14 +45,13 @@ async def page(
     """Rows, newest first, and the token of the page after (empty: none). What was answered before is seen.
 
     Raises InvalidArgument for a filter or token that makes no sense, QueryTooSlow for one that takes too long."""
-    parsed = await parsed_filter(namespace, vocabulary, query)
-    return await page_of(runtime, namespace, parsed, page_size, token)
+    wanted = await parsed_filter(namespace, vocabulary, query)
+    return await page_of(runtime, namespace, wanted, page_size, token)
 
 
 async def parsed_filter(namespace: Namespace, vocabulary: Vocabulary, query: str, *, counting: bool = False) -> Query:
-    if len(query) <= LONG:
-        return parse(query, namespace.search_attributes, vocabulary, counting=counting)
-    return await asyncio.to_thread(parse, query, namespace.search_attributes, vocabulary, counting=counting)
+    attributes = namespace.search_attributes
+    return await parsed(query, lambda: parse(query, attributes, vocabulary, counting=counting))
 
 
 async def page_of(
@@ -69,13 +65,13 @@ async def page_of(
 
 async def count(runtime: Runtime, namespace: Namespace, vocabulary: Vocabulary, query: str, reply: CountReply) -> None:
     """Fill in `count`, and with GROUP BY a group for each value that occurs. Raises as `page` does."""
-    parsed = await parsed_filter(namespace, vocabulary, query, counting=True)
+    wanted = await parsed_filter(namespace, vocabulary, query, counting=True)
     await committed(runtime)
-    counts = await runtime.store.count_executions(namespace.id, parsed, parsed.group_by)
+    counts = await runtime.store.count_executions(namespace.id, wanted, wanted.group_by)
     reply.count = sum(number for _, number in counts)
-    if not parsed.group_by:
+    if not wanted.group_by:
         return
-    names = vocabulary.status_names if parsed.group_by == "ExecutionStatus" else {}
+    names = vocabulary.status_names if wanted.group_by == "ExecutionStatus" else {}
     for value, number in counts:
         group = reply.groups.add()
         group.count = number

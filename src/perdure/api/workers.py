@@ -23,6 +23,7 @@ from perdure.engine.times import make_legal, timestamp_us
 from perdure.enums import TaskQueueType, WorkerStatus
 from perdure.errors import InvalidArgument, NotFound
 from perdure.matching.workers import Accepts
+from perdure.runtime.long_filters import parsed
 from perdure.runtime.namespaces import Namespace
 from perdure.runtime.stopping_workers import stop_worker
 from perdure.visibility.workers import parse_worker_filter
@@ -63,9 +64,9 @@ class WorkerHandlers:
             self._record(namespace, heartbeat)
         return RecordWorkerHeartbeatResponse()
 
-    def ListWorkers(self, request: ListWorkersRequest, call: Call) -> Reply:
+    async def ListWorkers(self, request: ListWorkersRequest, call: Call) -> Reply:
         namespace = self._runtime.namespaces.active(request.namespace)
-        accepts = _accepts(request)
+        accepts = await _accepts(request)
         try:
             after = request.next_page_token.decode()
         except UnicodeDecodeError as error:
@@ -80,12 +81,11 @@ class WorkerHandlers:
             _fill_compact(reply.workers.add(), heartbeat)
         return reply
 
-    def CountWorkers(self, request: CountWorkersRequest, call: Call) -> Reply:
+    async def CountWorkers(self, request: CountWorkersRequest, call: Call) -> Reply:
         namespace = self._runtime.namespaces.active(request.namespace)
         reply = CountWorkersResponse()
-        reply.count = self._runtime.workers.count_workers(
-            namespace.id, self._runtime.monotonic.now(), _accepts(request)
-        )
+        accepts = await _accepts(request)
+        reply.count = self._runtime.workers.count_workers(namespace.id, self._runtime.monotonic.now(), accepts)
         return reply
 
     def DescribeWorker(self, request: DescribeWorkerRequest, call: Call) -> Reply:
@@ -114,8 +114,9 @@ class WorkerHandlers:
         workers.record(namespace.id, key, heartbeat.SerializeToString(), now, _known(heartbeat))
 
 
-def _accepts(request: ListWorkersRequest | CountWorkersRequest) -> Accepts | None:
-    wanted = parse_worker_filter(request.query)
+async def _accepts(request: ListWorkersRequest | CountWorkersRequest) -> Accepts | None:
+    text = request.query
+    wanted = await parsed(text, lambda: parse_worker_filter(text))
     if request.include_system_workers:
         return wanted
     if wanted is None:

@@ -12,6 +12,7 @@ from perdure.engine.turn import Shared
 from perdure.enums import BatchOperationType
 from perdure.errors import InvalidArgument, PerdureError
 from perdure.runtime.inputs import Outcome
+from perdure.runtime.long_filters import parsed
 from perdure.runtime.namespaces import Namespace
 from perdure.storage.store import StoreFailed
 from perdure.visibility.attributes import SYSTEM
@@ -27,9 +28,10 @@ _ALSO_CLOSED: Final = frozenset({int(_B.BATCH_OPERATION_TYPE_DELETE), int(_B.BAT
 _OPEN: Final = In("ExecutionStatus", (WORKFLOW_STATUSES["Running"], WORKFLOW_STATUSES["Paused"]))
 
 
-def batch_query(namespace: Namespace, text: str, operation_type: int) -> Query:
+async def batch_query(namespace: Namespace, text: str, operation_type: int) -> Query:
     """What a job's filter finds: open runs alone, unless closed ones can be its targets too. Raises InvalidArgument."""
-    query = parse(text, namespace.search_attributes, WORKFLOWS)
+    attributes = namespace.search_attributes
+    query = await parsed(text, lambda: parse(text, attributes, WORKFLOWS))
     if operation_type in _ALSO_CLOSED:
         return query
     return query.narrowed(_OPEN, {"ExecutionStatus": SYSTEM["ExecutionStatus"]})
@@ -65,7 +67,7 @@ class Lookups:
         if namespace is None:
             return
         try:
-            query = batch_query(namespace, text, operation_type)
+            query = await batch_query(namespace, text, operation_type)
             total = 0
             if not counted:
                 total = sum(number for _, number in await runtime.store.count_executions(key[0], query))
