@@ -103,6 +103,15 @@ def test_many_times_of_many_calendars_cost_no_more_than_reasonable(jitter: int) 
     assert found > 0
 
 
+def test_nothing_is_looked_for_beyond_the_end_of_a_backfill() -> None:
+    wanted = ScheduleSpec(cron_string=["0 0 * * *"])
+    wanted.exclude_calendar.add()
+    spec = Spec(canonical_spec(wanted))
+
+    assert work_of(spec, lambda: spec.next_nominal(NOW, NOW - DAY)) < 10
+    assert spec.next_nominal(NOW, NOW + 10 * DAY) is None
+
+
 def test_years_that_are_looked_through_for_a_time_count_as_work() -> None:
     daily, rare = (Spec(canonical_spec(ScheduleSpec(cron_string=[cron]))) for cron in ("0 0 * * *", "0 0 29 2 *"))
     in_march = 1_709_300_000 * SECOND  # of 2024: the next such day is four years off

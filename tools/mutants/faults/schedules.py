@@ -86,9 +86,9 @@ fault(
 )
 fault(
     "a backfill leaves out its last time",
-    "engine/schedules/acting.py",
-    "        if nominal is None or nominal > backfill[Backfill.END]:",
-    "        if nominal is None or nominal >= backfill[Backfill.END]:",
+    "engine/schedules/spec.py",
+    "            if found is None or found > last:",
+    "            if found is None or found >= last:",
 )
 fault(
     "the clocks of a schedule never change",

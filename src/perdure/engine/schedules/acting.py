@@ -128,11 +128,11 @@ def _take_backfills(turn: RecordTurn) -> None:
     while state.backfills and room > 0 and spec.work <= enough:
         backfill = state.backfills[0]
         try:
-            nominal = spec.next_nominal(backfill[Backfill.NEXT])
+            nominal = spec.next_nominal(backfill[Backfill.NEXT], backfill[Backfill.END])
         except TooManyExclusions as error:
             state.invalid_error = str(error)
             nominal = None
-        if nominal is None or nominal > backfill[Backfill.END]:
+        if nominal is None:
             state.backfills.pop(0)
             continue
         room -= 1

@@ -7,6 +7,7 @@ reaches the following one. Times are microseconds since 1970 UTC.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
@@ -76,8 +77,8 @@ class Spec:
         self.work = 0
         """As MOST_WORK counts it, so far."""
         self._most = 0
-        self._barren = (0, 0)
-        """Where a search was given up: from this second up to that one all are excluded."""
+        self._barren: deque[tuple[int, int]] = deque(maxlen=8)
+        """Where searches were given up: from this second up to that one all are excluded."""
 
     def next_due(self, after: int, seed: bytes) -> Due | None:
         """The first action time later than `after`; `seed` says whose jitter it is. Raises TooManyExclusions."""
@@ -101,10 +102,10 @@ class Spec:
                 return
             due = self.next_due(due.actual, seed)
 
-    def next_nominal(self, least: int) -> int | None:
-        """The first nominal time that is not before `least`. Raises TooManyExclusions."""
+    def next_nominal(self, least: int, last: int) -> int | None:
+        """The first nominal time in [least, last]. Raises TooManyExclusions."""
         self._most = self.work + MOST_WORK
-        found = self._next_nominal(-(-least // SECOND))
+        found = self._next_nominal(-(-least // SECOND), last // SECOND)
         return None if found is None else found * SECOND
 
     # ---- jitter
@@ -143,23 +144,23 @@ class Spec:
         return Due(at, at + (share * (room // _MILLISECOND) >> 64) * _MILLISECOND)
 
     # ---- nominal times, in seconds
-    def _next_nominal(self, least: int) -> int | None:
-        """The first nominal second that is not before `least`."""
+    def _next_nominal(self, least: int, last: int = _END) -> int | None:
+        """The first nominal second in [least, last]."""
         if self._first is not None:
             least = max(least, self._first)
         first = least
-        if self._barren[0] <= first < self._barren[1]:
+        if any(since <= first < until <= last for since, until in self._barren):
             raise TooManyExclusions
         for _ in range(_EXCLUSIONS):
             found = self._candidate(least)
-            if found is None:
+            if found is None or found > last:
                 return None
             least = self._excluded_until(found)
             if least == found:
                 return found
             if self.work > self._most:
                 break
-        self._barren = (first, least)
+        self._barren.append((first, least))
         raise TooManyExclusions
 
     def _candidate(self, least: int) -> int | None:
