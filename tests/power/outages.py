@@ -8,6 +8,7 @@ some of them are lived on in, so that recoveries are interrupted too.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import threading
 from collections import Counter
@@ -233,7 +234,6 @@ class Trial:
         reader.execute("begin")
         reader.execute("select count(*) from runs").fetchall()
         await self._write(store, life, 20)
-        reader.execute("rollback")
         broke = threading.Event()
 
         def fail(operation: str, name: str) -> None:
@@ -241,9 +241,10 @@ class Trial:
                 broke.set()
                 raise apsw.IOError("disk I/O error")
 
-        disk.watch = fail
+        disk.watch = fail  # before the reader gives way: the checkpoint may come at once, on its own thread
+        reader.execute("rollback")
         await self._write(store, life, 34)
-        assert broke.is_set()
+        assert await asyncio.to_thread(broke.wait, 30), "no checkpoint was synced"
         await store.close()
         for _ in range(OUTAGES_OF_A_LIFE):
             left = Disk(disk.at_power_loss(self._chance))
