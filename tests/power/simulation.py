@@ -62,6 +62,8 @@ class FailingDisk(simulated.Disk):
         self.in_the_middle = 0
         self.left: power.Image | None = None
         """What the power left, once it has failed."""
+        self._in_doubt: set[str] = set()
+        """The IDs of runs whose removal was written when the power failed, or after."""
         self.steady = True
         """The power does not fail by itself."""
         self._folder = folder
@@ -83,6 +85,14 @@ class FailingDisk(simulated.Disk):
             self.fail()
             self._failed()
 
+    def write(self, batch: Batch) -> Any:
+        known = set(self.removed)
+        outcome = super().write(batch)
+        if self.left is not None:
+            self._in_doubt |= self.removed - known
+            self.removed = known
+        return outcome
+
     def fail(self) -> None:
         """The power fails, unless it has already."""
         if self.left is None:
@@ -101,6 +111,11 @@ class FailingDisk(simulated.Disk):
                 raise Broken(str(failure)) from None
             if faults := examine(self.store.file).faults:
                 raise Broken(f"after a loss of power: {faults}")
+            there = {run_id for (run_id,) in self.rows("select run_id from runs")}
+            if back := self.removed & there:
+                raise Broken(f"removed runs are there again: {back}")
+            self.removed |= self._in_doubt - there
+            self._in_doubt.clear()
 
 
 class PowerSimulation(Simulation):

@@ -40,6 +40,7 @@ class Limiter(Sender):
         self.filled: list[str] = []
         """Activities of its own that it started."""
         self._changing = 0
+        self._changes = 0
         self._since = 0
         self._started: dict[tuple[str, str], list[float]] = {}
         """When tasks were started since the last disturbance, by queue and fairness key; "" for all of the queue."""
@@ -53,6 +54,7 @@ class Limiter(Sender):
     # ---- what it does
     async def _change(self, request: ws.UpdateTaskQueueConfigRequest) -> None:
         self._changing += 1
+        self._changes += 1
         try:
             reply = await self.insist(request)
         finally:
@@ -122,7 +124,10 @@ class Limiter(Sender):
             task_queue_type=kind,  # type: ignore[arg-type]
             report_config=True,
         )
+        changes = self._changes
         said = (await self.insist(request)).config
+        if self._changing or changes != self._changes:
+            return  # limits were lifted meanwhile: either may be said
         if said != self.config.get((name, kind), TaskQueueConfig()):
             raise Broken(f"{name} was set to {self.config.get((name, kind))} and is said to be {said}")
 
