@@ -17,6 +17,7 @@ from perdure.engine.workflow_options import option_paths, update_workflow_option
 from perdure.engine.workflow_tasks import Poller, start_workflow_task
 from perdure.errors import FailedPrecondition, InvalidArgument, PerdureError, Unimplemented
 from tests.engine.given import Scene, given, start_timer
+from tests.engine.updating import ask, messages
 
 AUTO = VersioningOverride(auto_upgrade=True)
 VERSION = WorkerDeploymentVersion(deployment_name="d", build_id="b")
@@ -74,6 +75,18 @@ def test_a_waiting_task_finds_its_new_place_in_line() -> None:
     with pytest.raises(Stale):
         scene.decide(lambda turn: start_workflow_task(turn, task.scheduled_event_id, task.stamp, Poller()))
     scene.complete()
+
+
+def test_a_speculative_task_that_waits_is_written_by_the_change_and_offered_once() -> None:
+    scene = idle()
+    ask(scene)
+    scene.effects.clear()
+
+    update(scene, "priority", priority=Priority(priority_key=1))
+
+    assert scene.kinds()[-2:] == ["WorkflowTaskScheduled", "WorkflowExecutionOptionsUpdated"]
+    assert scene.offered_workflow_tasks() == 1
+    assert [message.protocol_instance_id for message in messages(scene.poll())] == ["u1"]
 
 
 def test_what_changes_nothing_writes_nothing() -> None:

@@ -97,3 +97,10 @@ fault(
     "        if task is not None and task.speculative:\n            self.write_speculative()\n        event_id",
     "        event_id",
 )
+fault(
+    "a speculative task is offered twice when options change",
+    "engine/workflow_options.py",
+    "    if task is not None and task is run.workflow_task and not task.started_event_id:",
+    "    if (task := run.workflow_task) is not None and not task.started_event_id:",
+    "tests/engine/test_workflow_options.py",
+)
