@@ -59,6 +59,11 @@ def copy_values(given: Mapping[str, Payload], fields: Any) -> None:
             fields[name].CopyFrom(value)
 
 
+def stored_values(given: Mapping[str, Payload]) -> dict[str, bytes]:
+    """The same serialised, for a record."""
+    return {name: value.SerializeToString(deterministic=True) for name, value in given.items() if not is_null(value)}
+
+
 # ---- life cycle
 def _started(run: Run, event: HistoryEvent) -> None:
     a = event.workflow_execution_started_event_attributes

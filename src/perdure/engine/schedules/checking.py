@@ -14,7 +14,7 @@ from temporalio.api.schedule.v1 import Schedule, SchedulePatch, ScheduleSpec
 from temporalio.api.workflow.v1 import NewWorkflowExecutionInfo
 
 from perdure.clock import Entropy
-from perdure.engine.apply import is_null
+from perdure.engine.apply import stored_values
 from perdure.engine.limits import Limits
 from perdure.engine.schedules.action import start_request
 from perdure.engine.schedules.canonical import canonical_spec
@@ -95,7 +95,7 @@ def check_attributes(
     """A schedule's own, name to serialised payload, without those that have no value."""
     fields = attributes.indexed_fields
     validate_search_attributes(fields, types, limits, namespace=namespace)
-    return {name: value.SerializeToString(deterministic=True) for name, value in fields.items() if not is_null(value)}
+    return stored_values(fields)
 
 
 _COMPLETED: Final = (

@@ -12,7 +12,7 @@ from temporalio.api.workflowservice.v1 import PollActivityTaskQueueResponse, Sta
 
 from perdure.clock import Entropy
 from perdure.engine.activity_commands import TIMEOUTS, normalised, valid_timeout
-from perdure.engine.apply import is_null
+from perdure.engine.apply import stored_values
 from perdure.engine.items import Activity
 from perdure.engine.limits import Limits
 from perdure.engine.links import validate_links
@@ -166,9 +166,7 @@ def _create(shared: Shared, request: StartActivityExecutionRequest) -> str:
     record_turn = create_record(shared, state, run_id, request.request_id)
     record = record_turn.record
     turn = ActivityTurn(shared, record)
-    for name, value in request.search_attributes.indexed_fields.items():
-        if not is_null(value):
-            record.search_attributes[name] = value.SerializeToString(deterministic=True)
+    record.search_attributes.update(stored_values(request.search_attributes.indexed_fields))
     turn.put_item(START, "", _fixed_answer(record, request))
     about = ActivityExecutionInfo()
     about.links.extend(request.links)
