@@ -82,7 +82,7 @@ class Calendar:
     def first_from(self, at: int) -> int | None:
         """The first matching time that is not before `at`; None when there is none to the end of the last year."""
         since, found = self._since, self._found
-        if since is None or not since <= at or (found is not None and found < at):
+        if since is None or at < since or (found is not None and found < at):
             self._since, self._found = at, self._search(at)
         return self._found
 
