@@ -13,6 +13,7 @@ from typing import Any, Final
 from google.protobuf.any_pb2 import Any as Packed
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
+from temporalio.api.enums.v1 import CommandType
 from temporalio.api.protocol.v1 import Message as ProtocolMessage
 from temporalio.api.update.v1 import Acceptance, Rejection, Request, Response
 
@@ -347,13 +348,10 @@ class Generator:
         chance = self.chance
         attributes = chance.choice(command.DESCRIPTOR.oneofs_by_name["attributes"].fields)
         self.set(command, attributes, depth)
-        name = "COMMAND_TYPE_" + attributes.name.removesuffix("_command_attributes").upper()
-        kinds = command.DESCRIPTOR.fields_by_name["command_type"].enum_type
-        found = kinds.values_by_name.get(name)
-        if found is None or chance.random() < 0.05:
+        command.command_type = command_type(attributes)
+        if chance.random() < 0.05:
+            kinds = command.DESCRIPTOR.fields_by_name["command_type"].enum_type
             command.command_type = chance.choice((*(value.number for value in kinds.values), 99, -1))
-        else:
-            command.command_type = found.number
         if chance.random() < 0.1:
             self.set(command, command.DESCRIPTOR.fields_by_name["user_metadata"], depth)
 
@@ -431,6 +429,12 @@ class Generator:
         if roll < 0.99:
             return _nested(chance.choice((50, 99, 101, 5000)))
         return bytes(chance.randrange(256) for _ in range(chance.choice((1, 20, 500))))
+
+
+def command_type(attributes: FieldDescriptor) -> int:
+    """The type of the commands that have those attributes."""
+    name = "COMMAND_TYPE_" + attributes.name.removesuffix("_command_attributes").upper()
+    return int(CommandType.Value(name))
 
 
 def _nested(depth: int) -> bytes:

@@ -15,11 +15,10 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from tests.hostile.fuzz import values
-from tests.hostile.fuzz.generator import Generator
+from tests.hostile.fuzz.generator import Generator, command_type
 
 Path = tuple[str, ...]
-Step = tuple[str, Path, Any]
-"""An RPC, the names of fields from its request down, and the value of the last."""
+"""The names of fields, from a request down."""
 
 DEPTH: Final = 7
 _DURATION: Final = "google.protobuf.Duration"
@@ -48,15 +47,14 @@ def odd_values(field: FieldDescriptor) -> tuple[Any, ...]:
     return tuple({max(lowest, min(number, highest)) for number in (*values.INT64, highest)})
 
 
-def paths(kind: Descriptor, above: Path = (), within: frozenset[str] = frozenset()) -> Iterator[Step]:
-    """Those of one request's fields, with their values; the name of the RPC is left open. What contains itself is
-    entered once."""
+def paths(kind: Descriptor, above: Path = (), within: frozenset[str] = frozenset()) -> Iterator[tuple[Path, Any]]:
+    """Those of one request's fields, each with each odd value of the last. What contains itself is entered once."""
     within |= {kind.full_name}
     for field in kind.fields:
         path = (*above, field.name)
         inner = field.message_type
         if inner is None or inner.full_name in (_DURATION, _TIMESTAMP):
-            yield from (("", path, value) for value in odd_values(field))
+            yield from ((path, value) for value in odd_values(field))
         elif not (
             inner.GetOptions().map_entry or inner.full_name in within or inner.full_name in _WHOLE or len(path) >= DEPTH
         ):
@@ -72,7 +70,7 @@ class Sweep:
         self._steps = [
             (rpc, path, value)
             for rpc in rpcs
-            for _, path, value in paths(methods[rpc].input_type)
+            for path, value in paths(methods[rpc].input_type)
             if path != ("namespace",)
         ]
         generator.chance.shuffle(self._steps)
@@ -131,8 +129,5 @@ class Sweep:
             getattr(message, field.name).SetInParent()
             self._generator.fill_plainly(getattr(message, field.name))
             if field.name.endswith("_command_attributes"):
-                name = "COMMAND_TYPE_" + field.name.removesuffix("_command_attributes").upper()
-                message.command_type = (
-                    message.DESCRIPTOR.fields_by_name["command_type"].enum_type.values_by_name[name].number
-                )
+                message.command_type = command_type(field)
         return getattr(message, field.name)
