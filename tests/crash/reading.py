@@ -197,14 +197,19 @@ async def _due(client: Client, plan: Plan) -> list[str]:
     """The workflow IDs that the schedule's due times give, by its own word."""
     question = ws.DescribeScheduleRequest(namespace=NAMESPACE, schedule_id=plan.schedule_id)
     said = await client.workflow_service.describe_schedule(question)
-    asked = ws.ListScheduleMatchingTimesRequest(
+    asked = all_due_times(plan.schedule_id, said)
+    times: Iterable[Timestamp] = (await client.workflow_service.list_schedule_matching_times(asked)).start_time
+    return [f"{plan.workflow_id}-{at.ToDatetime():%Y-%m-%dT%H:%M:%SZ}" for at in times]
+
+
+def all_due_times(schedule_id: str, said: ws.DescribeScheduleResponse) -> ws.ListScheduleMatchingTimesRequest:
+    """Asks for those from its creation to its end."""
+    return ws.ListScheduleMatchingTimesRequest(
         namespace=NAMESPACE,
-        schedule_id=plan.schedule_id,
+        schedule_id=schedule_id,
         start_time=said.info.create_time,
         end_time=said.schedule.spec.end_time,
     )
-    times: Iterable[Timestamp] = (await client.workflow_service.list_schedule_matching_times(asked)).start_time
-    return [f"{plan.workflow_id}-{at.ToDatetime():%Y-%m-%dT%H:%M:%SZ}" for at in times]
 
 
 def as_history(workflow_id: str, run: Run) -> WorkflowHistory:

@@ -86,11 +86,11 @@ class FailingDisk(simulated.Disk):
             self._failed()
 
     def write(self, batch: Batch) -> Any:
-        known = set(self.removed)
         outcome = super().write(batch)
         if self.left is not None:
-            self._in_doubt |= self.removed - known
-            self.removed = known
+            deleted = {delete.run_id for delete in batch.run_deletes}
+            self._in_doubt |= deleted
+            self.removed -= deleted
         return outcome
 
     def fail(self) -> None:

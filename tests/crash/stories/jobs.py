@@ -19,6 +19,7 @@ from temporalio.service import RPCStatusCode
 
 from tests.crash.calls import CANCELED, NAMESPACE, TERMINATED, Calls, Stories, payloads, request_id
 from tests.crash.ledger import Plan, Sent
+from tests.crash.reading import all_due_times
 from tests.crash.stories.chains import Pays
 from tests.crash.stories.kit import ACTIVITY, QUEUE, TASK_TIMEOUT
 from tests.crash.stories.steps import double
@@ -132,10 +133,9 @@ async def scheduled(calls: Calls, name: str, random: Random) -> None:
     async def over() -> Any:
         """What it says of itself, once it has started all: a time that has come may still have to be seen to."""
         question = ws.DescribeScheduleRequest(namespace=NAMESPACE, schedule_id=name)
-        info = (await calls.until_answered(calls.rpc.describe_schedule, question)).info
-        asked = ws.ListScheduleMatchingTimesRequest(
-            namespace=NAMESPACE, schedule_id=name, start_time=info.create_time, end_time=schedule.spec.end_time
-        )
+        said = await calls.until_answered(calls.rpc.describe_schedule, question)
+        info = said.info
+        asked = all_due_times(name, said)
         due = (await calls.until_answered(calls.rpc.list_schedule_matching_times, asked)).start_time
         all_started = not info.future_action_times and info.action_count >= len(due) + triggers
         return info if all_started else None
