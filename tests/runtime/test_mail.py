@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from temporalio.api.enums.v1 import EventType
 
+from perdure.engine.execution import WORKFLOW
+from perdure.engine.kinds import KINDS
+from perdure.engine.messages import SignalExternal
 from perdure.storage.sqlite import SqliteStore
 from tests.api.client import signal_external
 from tests.support.runtime_world import World, running
 
 SIGNALED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
 REACHED = EventType.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED
+NOWHERE = "00000000-0000-0000-0000-000000000000"
 FAILED = EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED
 
 
@@ -98,8 +103,106 @@ async def test_a_message_does_not_overtake_one_whose_receiver_could_not_be_read(
 
     await world.pass_time(2)
 
+    assert await heard(world) == ["first", "second"]
+    assert outbox(world) == []
+
+
+async def test_a_message_does_not_overtake_one_whose_delivery_was_refused_with_it(world: World) -> None:
+    """The sender's second turn is in the batch that delivers the first message: its turn is decided again, and the
+    first message delivered again, in which order ever."""
+    await world.start_workflow("receiver")
+    await world.step()
+    await world.start_workflow("sender")
+    world.forget("receiver")
+    world.store.hold_loads()
+    await world.step(signal_external("receiver", "first"), force_create_new_workflow_task=True)
+    task = world.poll()
+    await world.settle()
+    world.store.refusals = 1
+
+    done = world.complete(task.reply, signal_external("receiver", "second"))
+    world.store.release_loads()
+    await world.settle()
+
+    assert done.reply is not None, done.error
+    assert world.store.refusals == 0
+    assert await heard(world) == ["first", "second"]
+    assert outbox(world) == []
+    assert not world.runtime.mail.on_way
+
+
+async def test_a_message_that_is_with_its_receiver_waits_for_an_earlier_one_that_was_refused(world: World) -> None:
+    """The second is for a run that must be read, which takes longer than three refusals of the first."""
+    await world.start_workflow("receiver")
+    await world.step()
+    await world.start_workflow("sender")
+    world.forget("receiver")
+    world.store.hold_loads()
+    second = signal_external("receiver", "second")
+    second.signal_external_workflow_execution_command_attributes.execution.run_id = NOWHERE
+    await world.step(signal_external("receiver", "first"), force_create_new_workflow_task=True)
+    await world.step(second, force_create_new_workflow_task=True)
+    load, held = world.store._store.load_execution, []
+
+    def load_slowly(*arguments: Any) -> None:
+        if NOWHERE in arguments:
+            held.append(arguments)
+        else:
+            load(*arguments)
+
+    world.store.load_execution = load_slowly
+    world.store.refusals = 3
+    world.store.release_loads()
+    await world.settle()
+    assert world.store.refusals == 0
+    world.store.load_execution = load
+    for arguments in held:
+        load(*arguments)
+    await world.settle()
+    assert len(world.runtime.mail.on_way) == 2
+
+    await world.pass_time(1)
+
+    results = [event.event_type for event in await world.history("sender") if event.event_type in (REACHED, FAILED)]
+    assert results == [REACHED, FAILED]
+    assert not world.runtime.mail.on_way
+
+
+async def test_a_message_that_meets_a_defect_comes_later_and_holds_up_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver = KINDS[WORKFLOW].deliver
+    defects = [True]
+
+    def delivers(shared: Any, run: Any, message: Any) -> None:
+        deliver(shared, run, message)
+        if isinstance(message, SignalExternal) and "first" in str(message.initiated) and defects:
+            defects.pop()
+            raise KeyError("a defect")
+
+    monkeypatch.setattr(KINDS[WORKFLOW], "deliver", delivers)
+    await world.start_workflow("receiver")
+    await world.step()
+    await world.start_workflow("sender")
+    world.forget("receiver")
+    world.store.hold_loads()
+    await world.step(signal_external("receiver", "first"), force_create_new_workflow_task=True)
+    await world.step(signal_external("receiver", "second"), force_create_new_workflow_task=True)
+    world.store.release_loads()
+    await world.settle()
+    assert await heard(world) == ["second"]
+    assert len(world.runtime.mail.on_way) == 1
+
+    await world.pass_time(60)
+
+    assert await heard(world) == ["second", "first"]
+    assert outbox(world) == []
+    assert not world.runtime.mail.on_way
+
+
+async def heard(world: World) -> list[str]:
+    """Names of the signals of the receiver, in order."""
     names = [
         event.workflow_execution_signaled_event_attributes.signal_name for event in await world.history("receiver")
     ]
-    assert [name for name in names if name] == ["first", "second"]
-    assert outbox(world) == []
+    return [name for name in names if name]

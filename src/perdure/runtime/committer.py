@@ -385,7 +385,10 @@ class Committer:
             self._executions.forget(loaded)
         for lost in (sealed, later):
             self._on_lost(lost.added_tasks, lost.deleted_tasks)
-        for follower in sealed.followers + later.followers:
+        followers = sealed.followers + later.followers
+        for follower in followers:
+            self._tell(follower.undone)
+        for follower in followers:
             self._tell(follower.refused)
         for loaded, run, _ in sealed.sealed_runs:
             self._on_unsealed(loaded, run)

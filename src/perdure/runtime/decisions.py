@@ -278,7 +278,7 @@ class Decisions:
     def _poison(self, loaded: Loaded, item: Entry, error: BaseException) -> None:
         """A decision failed half-way (a defect): its changes must not be written. The open batch is given up; all
         else that was in it is decided again."""
-        self._effects.clear()
+        self._effects = deque(effect for effect in self._effects if isinstance(effect[1], Entry))
         self._poisoned = True
         self._committer.abandon(loaded)
         item.give_up(item.error or Internal(repr(error)))

@@ -24,6 +24,9 @@ class Callback:
     def answer(self) -> None:
         self._callback()
 
+    def undone(self) -> None:
+        """Nothing of it is anybody else's affair."""
+
     def refused(self) -> None:
         self.give_up(Unavailable("the store refused the write, please retry"))
 
@@ -43,8 +46,11 @@ class FirstRows:
     def answer(self) -> None:
         self.landed = True
 
-    def refused(self) -> None:
+    def undone(self) -> None:
         self.landed = False
+
+    def refused(self) -> None:
+        """Known already."""
 
     def give_up(self, error: PerdureError) -> None:
         self.landed = False

@@ -107,6 +107,9 @@ class Entry:
             if reply is not None and not isinstance(reply, Pending):
                 waiter.finish(reply)
 
+    def undone(self) -> None:
+        """The batch did not land, and nothing is decided again yet."""
+
     def refused(self) -> None:
         """The batch did not land: decide again, or give up."""
         if self.attempts >= ATTEMPTS:

@@ -1,20 +1,22 @@
 """Messages between executions: decided at the receiver in the same batch when that is possible, else through the
 outbox.
 
-The outbox row is written with the sender's turn and deleted in the receiver's transaction: delivery is exactly once,
-and one sender's messages to one receiver keep their order, because a receiver with inputs waiting takes no short cut,
-and one that cannot be read just now takes all that came meanwhile in its order.
+The outbox row is written with the sender's turn and deleted in the receiver's transaction: delivery is exactly once.
+One sender's messages to one receiver keep their order: what has a row is decided in the order of the numbers, and while
+any of it is on its way, nothing takes the short cut. When a batch is refused, what was delivered in it is on its way
+again before anything is decided anew.
 """
 
 from __future__ import annotations
 
-from bisect import insort
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from perdure.call import PENDING
 from perdure.engine import messages
 from perdure.engine.kinds import KINDS
 from perdure.engine.messages import Message
+from perdure.engine.stale import Stale
 from perdure.engine.turn import Shared
 from perdure.errors import Internal, PerdureError
 from perdure.runtime.inputs import ATTEMPTS, DEFECT_SECONDS, RETRY_SECONDS, Entry, Outcome
@@ -31,61 +33,79 @@ class Delivery(Entry):
     """A message at its receiver. `message_no` 0: it has no row, it lives and dies with the batch of its sender's
     turn."""
 
-    __slots__ = ("lost", "message", "message_no", "row_batch_no")
+    __slots__ = ("again", "delivered", "entered", "lost", "message", "message_no")
 
-    def __init__(self, runtime: Runtime, message: Message, message_no: int, row_batch_no: int) -> None:
+    def __init__(self, runtime: Runtime, message: Message, message_no: int) -> None:
         key = (message.to_namespace_id, message.TO, message.to_workflow_id)
         super().__init__(runtime, key, message.to_run_id, starts=True)
         self.message = message
         self.message_no = message_no
-        self.row_batch_no = row_batch_no
         self.lost = False
         """The batch with its row was refused, and with it the sender's turn: decided again, that sends another one."""
+        self.entered = False
+        """It is among the inputs of its receiver, or was decided."""
+        self.delivered = False
+        """The receiver has decided on it."""
+        self.again = False
+        """That was refused: it is on its way again."""
 
     def decide(self, shared: Shared, run: Any) -> Outcome:
-        if self.lost:
-            return Outcome(PENDING)
+        if self.message_no and (self.lost or self.runtime.mail.first(self.key) is not self):
+            self.entered = False  # an earlier one was refused since this one came: it has its turn after that
+            raise Stale
         KINDS[self.key[1]].deliver(shared, run, self.message)
         return Outcome(PENDING)
 
     def decided(self) -> None:
-        if self.message_no and self.error is None and not self.lost:
+        if self.message_no and self.error is None and self.entered:
             committer = self.runtime.committer
             committer.message_delivered(self.message_no)
             loaded = self.runtime.executions.peek(self.key)
             if loaded is not None:
                 committer.depend(loaded)  # what it brought about elsewhere stands and falls with that batch
-            self.runtime.mail.on_way.discard(self.message_no)
+            self.delivered = True
+            self.runtime.mail.delivered(self)
 
     def answer(self) -> None:
         if self.error is not None:
             self.give_up(self.error)
 
-    def refused(self) -> None:
-        if not self.message_no or self.lost:
+    def undone(self) -> None:
+        if self.lost or not self.message_no:
             return  # the sender's turn was refused too: when it is decided again it sends again
-        self.runtime.mail.on_way.add(self.message_no)
+        if self.delivered:
+            self.delivered = False
+            self.again = True
+            self.runtime.mail.put(self)
+        elif self.error is not None:
+            self.again = True
+
+    def refused(self) -> None:
+        if not self.again:
+            return
+        self.again = False
         if self.attempts >= ATTEMPTS:
             self.give_up(PerdureError("the store refused the write"))
             return
         self.reply = self.error = None
-        self.runtime.mail.enter(self)
+        self.entered = False
+        self.runtime.mail.next(self.key)
 
     def give_up(self, error: PerdureError) -> None:
         """The row is still there: try again a little later. Without one, the sender's turn is not written either, and
         is decided again."""
-        if not self.message_no:
+        if not self.message_no or self.lost:
             return
         self.runtime.log.warning(
             "message not delivered, will retry", receiver=self.message.to_workflow_id, error=error.message
         )
         self.attempts = 0
-        self.error = None
-        runtime = self.runtime
-        if isinstance(error, Internal):  # others need not wait for a defect to be mended
-            runtime.alarms.at(runtime.monotonic.now() + DEFECT_SECONDS, lambda: runtime.mail.enter(self))
+        self.reply = self.error = None
+        self.delivered = self.again = self.entered = False
+        if isinstance(error, Internal):
+            self.runtime.mail.put_aside(self)
         else:
-            runtime.mail.later(self)
+            self.runtime.mail.rest(self.key)
 
 
 class _Row:
@@ -100,11 +120,15 @@ class _Row:
     def answer(self) -> None:
         """The message will be delivered, whatever happens."""
 
-    def refused(self) -> None:
+    def undone(self) -> None:
         self._delivery.lost = True
         self._delivery.runtime.mail.on_way.discard(self._delivery.message_no)
 
+    def refused(self) -> None:
+        self._delivery.runtime.mail.next(self._delivery.key)
+
     def give_up(self, error: PerdureError) -> None:
+        self.undone()
         self.refused()
 
 
@@ -114,50 +138,31 @@ class Mail:
         self._message_no = message_no
         self.on_way: set[int] = set()
         """Numbers of the messages in the outbox that their receivers have not decided on yet."""
-        self._late: dict[Key, list[Delivery]] = {}
-        """What waits for receivers that can take nothing just now, in order: what comes later does not overtake it."""
-
-    def later(self, delivery: Delivery) -> None:
-        """Try again in a moment."""
-        key = delivery.key
-        waiting = self._late.get(key)
-        if waiting is not None:
-            insort(waiting, delivery, key=lambda other: other.message_no)
-            return
-        self._late[key] = [delivery]
-        runtime = self._runtime
-        runtime.alarms.at(runtime.monotonic.now() + RETRY_SECONDS, lambda: self._try_again(key))
-
-    def _try_again(self, key: Key) -> None:
-        for delivery in self._late.pop(key):
-            self.enter(delivery)
-
-    def enter(self, delivery: Delivery) -> None:
-        if delivery.key in self._late:
-            self.later(delivery)
-        else:
-            self._runtime.enter(delivery)
+        self._waiting: dict[Key, list[tuple[int, Delivery]]] = {}
+        """The same by receiver, as heaps by number. Only the first of each is with its receiver."""
+        self._resting: set[Key] = set()
+        """Receivers that can take nothing just now."""
 
     def start(self) -> None:
         """Deliver what a previous process left in the outbox."""
         after = 0
         while rows := self._runtime.store.load_outbox(after, PAGE):
             for row in rows:
-                self.on_way.add(row.message_no)
-                self.enter(Delivery(self._runtime, messages.decode(row.blob), row.message_no, 0))
+                self.put(Delivery(self._runtime, messages.decode(row.blob), row.message_no))
             after = rows[-1].message_no
+        for key in list(self._waiting):
+            self.next(key)
 
     def send(self, message: Message) -> None:
         runtime = self._runtime
-        item = Delivery(runtime, message, 0, 0)
-        late = item.key in self._late
+        item = Delivery(runtime, message, 0)
+        late = item.key in self._waiting
         if not message.SLOW and not late and not runtime.committer.full and runtime.ready(item):
             runtime.enter(item)
             return
         self._message_no += 1
         item.message_no = self._message_no
-        self.on_way.add(item.message_no)
-        item.row_batch_no = runtime.committer.open_no
+        self.put(item)
         runtime.committer.add_message(
             OutboxWrite(
                 item.message_no,
@@ -167,5 +172,69 @@ class Mail:
                 messages.encode(message),
             )
         )
-        runtime.committer.follow(_Row(item), item.row_batch_no)
-        self.enter(item)
+        runtime.committer.follow(_Row(item), runtime.committer.open_no)
+        self.next(item.key)
+
+    # ---- one after the other
+    def put(self, delivery: Delivery) -> None:
+        """It is on its way."""
+        self.on_way.add(delivery.message_no)
+        heappush(self._waiting.setdefault(delivery.key, []), (delivery.message_no, delivery))
+
+    def first(self, key: Key) -> Delivery | None:
+        """Whose turn it is at that receiver."""
+        heap = self._waiting.get(key)
+        if heap is None:
+            return None
+        while heap and heap[0][1].lost:
+            heappop(heap)
+        if heap:
+            return heap[0][1]
+        del self._waiting[key]
+        return None
+
+    def next(self, key: Key) -> None:
+        """Have the receiver take the first, unless it has it already or rests."""
+        delivery = self._leaves(key)
+        if delivery is not None:
+            self._runtime.enter(delivery)
+
+    def _leaves(self, key: Key) -> Delivery | None:
+        delivery = self.first(key)
+        if delivery is None or delivery.entered or key in self._resting:
+            return None
+        delivery.entered = True
+        return delivery
+
+    def delivered(self, delivery: Delivery) -> None:
+        """The receiver decided on the first: the next one follows in the same round."""
+        heappop(self._waiting[delivery.key])
+        self.on_way.discard(delivery.message_no)
+        follows = self._leaves(delivery.key)
+        if follows is not None:
+            self._runtime.decisions.enter_next(follows)
+
+    # ---- what goes wrong
+    def rest(self, key: Key) -> None:
+        """That receiver can take nothing: try again in a moment. What comes later does not overtake."""
+        if key not in self._resting:
+            self._resting.add(key)
+            runtime = self._runtime
+            runtime.alarms.at(runtime.monotonic.now() + RETRY_SECONDS, lambda: self._rested(key))
+
+    def _rested(self, key: Key) -> None:
+        self._resting.discard(key)
+        self.next(key)
+
+    def put_aside(self, delivery: Delivery) -> None:
+        """It met a defect, and is tried again much later: others need not wait for that."""
+        heap = self._waiting.get(delivery.key, [])
+        heap[:] = [waiting for waiting in heap if waiting[1] is not delivery]
+        heapify(heap)
+        runtime = self._runtime
+        runtime.alarms.at(runtime.monotonic.now() + DEFECT_SECONDS, lambda: self._back(delivery))
+        self.next(delivery.key)
+
+    def _back(self, delivery: Delivery) -> None:
+        self.put(delivery)
+        self.next(delivery.key)

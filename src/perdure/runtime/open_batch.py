@@ -21,6 +21,9 @@ class Follower(Protocol):
     def answer(self) -> None:
         """The batch landed."""
 
+    def undone(self) -> None:
+        """It did not; all hear of it before any hears `refused`. Nothing may be decided yet."""
+
     def refused(self) -> None:
         """It did not; nothing that was decided holds any more."""
 

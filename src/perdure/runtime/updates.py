@@ -280,6 +280,9 @@ class _Answer:
     def answer(self) -> None:
         self._call.send()
 
+    def undone(self) -> None:
+        """Told below."""
+
     def refused(self) -> None:
         self._call.batch_refused()
 

@@ -78,8 +78,29 @@ fault(
 fault(
     "a message overtakes one whose receiver could not be read",
     "runtime/mail.py",
-    "        late = item.key in self._late\n",
+    "        late = item.key in self._waiting\n",
     "        late = False\n",
+    "tests/runtime/test_mail.py",
+)
+fault(
+    "a message overtakes one whose delivery was refused",
+    "runtime/committer.py",
+    "        for follower in followers:\n            self._tell(follower.undone)\n",
+    "",
+    "tests/runtime/test_mail.py",
+)
+fault(
+    "a message that is with its receiver does not wait for an earlier one that was refused",
+    "runtime/mail.py",
+    "        if self.message_no and (self.lost or self.runtime.mail.first(self.key) is not self):",
+    "        if self.message_no and self.lost:",
+    "tests/runtime/test_mail.py",
+)
+fault(
+    "a message that met a defect holds up all that come after it",
+    "runtime/mail.py",
+    "        heap[:] = [waiting for waiting in heap if waiting[1] is not delivery]\n",
+    "",
     "tests/runtime/test_mail.py",
 )
 fault(
@@ -104,8 +125,8 @@ fault(
 fault(
     "what gathered behind a refused batch is kept",
     "runtime/committer.py",
-    "        for follower in sealed.followers + later.followers:\n            self._tell(follower.refused)",
-    "        for follower in sealed.followers:\n            self._tell(follower.refused)",
+    "        followers = sealed.followers + later.followers\n",
+    "        followers = sealed.followers\n",
 )
 fault(
     "a commit of unknown outcome is taken for lost",
