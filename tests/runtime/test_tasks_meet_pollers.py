@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import temporalio.api.workflowservice.v1 as ws
-from temporalio.api.enums.v1 import QueryResultType
+from temporalio.api.enums.v1 import QueryResultType, TaskQueueKind
 
 from perdure.engine.needs import Needs
 from perdure.errors import NotFound, Unavailable
@@ -175,7 +175,37 @@ async def test_a_poll_hears_that_its_tasks_history_cannot_be_read_and_the_task_c
     again = world.poll()
     await world.pass_time(2)
     assert again.reply.task_token
-    assert world.store._store._main.execute("select count(*) from tasks").get == 0  # nor does a row stay behind
+    assert task_rows(world) == 0  # nor does a row stay behind
+
+
+async def test_a_task_that_could_not_be_started_does_not_come_back_once_another_took_its_place(world: World) -> None:
+    """The worker's own queue is left for the common one while the start waits to be tried again."""
+    await world.start_workflow()
+    own = queue("own")
+    own.kind, own.normal_name = TaskQueueKind.TASK_QUEUE_KIND_STICKY, QUEUE
+    task = world.poll()
+    world.poll(task_queue=own).leave()
+    await world.settle()
+    completion = ws.RespondWorkflowTaskCompletedRequest(namespace=NAMESPACE, task_token=task.reply.task_token)
+    completion.sticky_attributes.worker_task_queue.name = "own"
+    completion.sticky_attributes.schedule_to_start_timeout.FromMilliseconds(500)
+    await world.ask(completion)
+    await world.ask(signal_request())
+    world.forget("order-1")
+    world.store.reads_fail = {"load_execution"}
+    poll = world.poll(task_queue=own)
+    await world.settle()
+    assert isinstance(poll.error, Unavailable)
+    world.store.reads_fail = set()
+
+    await world.pass_time(0.6)  # the own queue's time is over
+    await world.pass_time(1)
+
+    assert task_rows(world) == 1
+
+
+def task_rows(world: World) -> Any:
+    return world.store._store._main.execute("select count(*) from tasks").get
 
 
 async def test_an_execution_whose_needed_event_cannot_be_read_is_not_blocked_for_ever(world: World) -> None:

@@ -12,7 +12,7 @@ from perdure.engine.execution import ACTIVITY, WORKFLOW
 from perdure.engine.record import Record
 from perdure.engine.stale import Stale
 from perdure.engine.standalone import attempts
-from perdure.engine.standalone.state import ActivityTurn
+from perdure.engine.standalone.state import ActivityExecution, ActivityTurn
 from perdure.engine.state import Run
 from perdure.engine.tokens import TaskToken
 from perdure.engine.turn import Shared, Turn
@@ -124,9 +124,23 @@ class StartTask(Entry):
             self.runtime.dispatch.fail(self.poller, error)
         enter_later(_OfferAgain(self), error)
 
+    def waits(self, run: Run) -> bool:
+        """Whether it is this task, and no later one, that the run has."""
+        task = self.task
+        if task.queue[2] == ACTIVITY_QUEUE:
+            activity = run.activities.get(task.scheduled_event_id)
+            return activity is not None and activity.stamp == task.stamp
+        pending = run.workflow_task
+        return (
+            pending is not None
+            and pending.scheduled_event_id == task.scheduled_event_id
+            and pending.stamp == task.stamp
+        )
+
 
 class _OfferAgain(Insistent):
-    """A task whose start was given up waits again, as another one: the row that it had goes."""
+    """A task whose start was given up waits again, as another one, unless it is over: the row that it had goes. What
+    took its place was offered when it did."""
 
     __slots__ = ("_start",)
 
@@ -135,12 +149,13 @@ class _OfferAgain(Insistent):
         self._start = start
 
     def _offer(self, shared: Shared, run: Run | None) -> Pending:
-        if run is None:
-            return PENDING  # deleted meanwhile
-        if self._start.task.queue[2] == WORKFLOW_QUEUE:
+        task = self._start.task
+        if run is None or not self._start.waits(run):
+            return PENDING
+        if task.queue[2] == WORKFLOW_QUEUE:
             shared.effects.append(OfferWorkflowTask(run))
         else:
-            shared.effects.append(OfferActivityTask(run, self._start.task.scheduled_event_id))
+            shared.effects.append(OfferActivityTask(run, task.scheduled_event_id))
         return PENDING
 
     def decided(self) -> None:
@@ -163,6 +178,10 @@ class StartStandaloneTask(StartTask):
             with suppress(Stale):
                 self.started = attempts.start_task(ActivityTurn(shared, record), self.task.stamp, engine_poller)
         return PENDING
+
+    def waits(self, record: Record) -> bool:  # type: ignore[override] # as for its kind
+        state: ActivityExecution = record.state
+        return state.attempt.stamp == self.task.stamp
 
 
 def start_entry(runtime: Runtime, task: Task, poller: ParkedPoller, stored: bool) -> StartTask:

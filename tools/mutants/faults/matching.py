@@ -13,6 +13,13 @@ AREA = Area(
 fault = AREA.fault
 
 fault(
+    "a start that was given up offers whatever task the run has since",
+    "runtime/start_tasks.py",
+    "        if run is None or not self._start.waits(run):",
+    "        if run is None:",
+    "tests/runtime/test_tasks_meet_pollers.py",
+)
+fault(
     "a reserved poller whose task turned out stale is not released",
     "runtime/start_tasks.py",
     "            self.over = True\n            self.runtime.dispatch.next_for(self.poller)\n\n    def answer",
