@@ -190,6 +190,7 @@ async def test_a_message_that_meets_a_defect_comes_later_and_holds_up_no_other(
     await world.step(signal_external("receiver", "second"), force_create_new_workflow_task=True)
     world.store.release_loads()
     await world.settle()
+    await world.pass_time(0)
     assert await heard(world) == ["second"]
     assert len(world.runtime.mail.on_way) == 1
 
@@ -198,6 +199,32 @@ async def test_a_message_that_meets_a_defect_comes_later_and_holds_up_no_other(
     assert await heard(world) == ["second", "first"]
     assert outbox(world) == []
     assert not world.runtime.mail.on_way
+
+
+async def test_messages_that_all_meet_a_defect_each_come_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    deliver = KINDS[WORKFLOW].deliver
+
+    def defect(shared: Any, run: Any, message: Any) -> None:
+        raise KeyError("a defect")
+
+    await world.start_workflow("receiver")
+    await world.step()
+    await world.start_workflow("sender")
+    world.forget("receiver")
+    world.store.hold_loads()
+    await world.step(*[signal_external("receiver", f"s-{n}") for n in range(240)])
+    monkeypatch.setattr(KINDS[WORKFLOW], "deliver", defect)
+    world.store.release_loads()
+    await settle(world)
+    for _ in range(240):
+        await world.pass_time(0)
+    assert len(world.runtime.mail.on_way) == 240
+
+    monkeypatch.setattr(KINDS[WORKFLOW], "deliver", deliver)
+    await world.pass_time(60)
+    await world.pass_time(1)
+
+    assert sorted(await heard(world)) == sorted(f"s-{n}" for n in range(240))
 
 
 async def heard(world: World) -> list[str]:

@@ -232,8 +232,9 @@ class Mail:
         heap[:] = [waiting for waiting in heap if waiting[1] is not delivery]
         heapify(heap)
         runtime = self._runtime
-        runtime.alarms.at(runtime.monotonic.now() + DEFECT_SECONDS, lambda: self._back(delivery))
-        self.next(delivery.key)
+        now = runtime.monotonic.now()
+        runtime.alarms.at(now + DEFECT_SECONDS, lambda: self._back(delivery))
+        runtime.alarms.at(now, lambda: self.next(delivery.key))  # not from within: it may meet the same defect
 
     def _back(self, delivery: Delivery) -> None:
         self.put(delivery)
