@@ -46,7 +46,7 @@ class Line:
                 assert self.matching.place(task, 0.0)
             self.matching.offer(task, 0.0)
             self.rows[self.number] = task
-            self.matching.committed([self.number], [])
+            self.matching.rows.committed([self.number], [])
 
     def take(self, count: int) -> list[Task]:
         taken = []
@@ -63,7 +63,7 @@ class Line:
             assert task is not None
             self.matching.confirm(poller, 0.0)
             del self.rows[task.task_no]
-            self.matching.committed([], [task.task_no])
+            self.matching.rows.committed([], [task.task_no])
             taken.append(task)
         return taken
 

@@ -41,7 +41,7 @@ class Limited(Line):
                 return passed
             self.matching.confirm(poller, now)
             del self.rows[task.task_no]
-            self.matching.committed([], [task.task_no])
+            self.matching.rows.committed([], [task.task_no])
             passed.append(task)
         return passed
 

@@ -250,7 +250,7 @@ class MatchingMachine(RuleBasedStateMachine):
             del self.rows[number]
         added, deleted = list(self.added), list(self.deleted)
         self.added, self.deleted = {}, set()
-        self.matching.committed(added, deleted)
+        self.matching.rows.committed(added, deleted)
 
     @rule()
     def the_batch_is_refused(self) -> None:
@@ -313,7 +313,7 @@ class MatchingMachine(RuleBasedStateMachine):
             self.delete_row(task)
         remaining = [task for task in self.waiting.values() if task.queue == queue]
         assert all(left.after is not None and task.order > left.after for task in remaining)
-        assert not self.matching.has_recent_poller(queue, self.now, 10.0)
+        assert not self.matching.survey.has_recent_poller(queue, self.now, 10.0)
         if queue in self.limits:  # it starts anew, with a burst
             self.limits[queue] = self.limits[queue][0], self.now
             self.passed[queue] = 0
@@ -356,14 +356,14 @@ class MatchingMachine(RuleBasedStateMachine):
     def memory_is_bounded(self) -> None:
         matching = self.matching
         if not self.reads:
-            assert set(matching._unstored) == set(self.added)
+            assert set(matching.rows.unstored) == set(self.added)
             in_flight = self.deleted | {task.task_no for task in self.taken.values()}
-            assert set(matching._departed) == in_flight
+            assert set(matching.rows.departed) == in_flight
         for queue in matching._queues.values():
             backlog = queue.backlog
             assert backlog.loading or backlog._in_line() <= CAPACITY
             assert backlog.held is None or backlog.held.count == len(list(backlog.held))
-            assert set(backlog.beyond) <= set(matching._unstored)
+            assert set(backlog.beyond) <= set(matching.rows.unstored)
             assert sum(map(len, backlog._lanes)) <= 2 * len(backlog.waiting) + 66
             assert {task.task_no for task in backlog} == {*backlog.waiting, *backlog.beyond}
 

@@ -152,10 +152,10 @@ def test_withdrawn_tasks_leave_no_holes_behind() -> None:
 
     for number in range(1_000, 1, -1):
         assert matching.withdraw(ORDERS, number)
-    matching.committed(range(1, 1_001), range(2, 1_001))
+    matching.rows.committed(range(1, 1_001), range(2, 1_001))
 
     assert sum(map(len, matching._queues[ORDERS].backlog._lanes)) < 70
-    assert matching._departed == {}
+    assert matching.rows.departed == {}
     assert take_all(matching) == [1]
 
 
@@ -207,8 +207,8 @@ def test_beyond_its_capacity_a_queue_leaves_tasks_to_the_store_and_reads_them_wh
     numbers = range(1, 11)
     kept = [matching.offer(task(number), 0.0) for number in numbers]
     assert kept == [True] * 4 + [False] * 6
-    matching.committed(numbers, ())
-    assert matching.backlog_count(ORDERS) == 4
+    matching.rows.committed(numbers, ())
+    assert matching.survey.backlog_count(ORDERS) == 4
     for _ in range(2):
         matching.poll(poller(), 0.0)
     assert matching.begin_load(ORDERS) is None
@@ -225,7 +225,7 @@ def test_beyond_its_capacity_a_queue_leaves_tasks_to_the_store_and_reads_them_wh
 def test_an_urgent_task_pushes_the_last_one_out_of_memory() -> None:
     matching = read(Matching(capacity=2))
     offer(matching, task(1), task(2))
-    matching.committed((1, 2), ())
+    matching.rows.committed((1, 2), ())
 
     assert matching.offer(task(3, priority=1), 0.0)
 
@@ -239,7 +239,7 @@ def test_memory_pushes_nothing_out_while_rows_are_read() -> None:
     matching.offer(task(1), 0.0)
     for number in range(2, 5):
         matching.offer(task(number, priority=4), 0.0)
-    matching.committed(range(1, 5), ())
+    matching.rows.committed(range(1, 5), ())
     for _ in range(2):
         matching.poll(poller(), 0.0)
     load = matching.begin_load(ORDERS)
@@ -285,7 +285,7 @@ def test_a_row_that_was_read_before_its_deletion_landed_is_not_dispatched_again(
     assert load is not None
     rows = [task(4)]
 
-    matching.committed((), (4,))
+    matching.rows.committed((), (4,))
 
     assert matching.loaded(load, rows, True, 0.0) == []
     assert take_all(matching) == []
@@ -293,14 +293,14 @@ def test_a_row_that_was_read_before_its_deletion_landed_is_not_dispatched_again(
 
 def test_a_sticky_queue_is_alive_while_it_is_polled_and_ten_seconds_longer() -> None:
     matching = Matching()
-    assert not matching.has_recent_poller(STICKY, 0.0, 10.0)
+    assert not matching.survey.has_recent_poller(STICKY, 0.0, 10.0)
     parked = poller(queue=STICKY)
     park(matching, parked)
 
-    assert matching.has_recent_poller(STICKY, 55.0, 10.0)
+    assert matching.survey.has_recent_poller(STICKY, 55.0, 10.0)
     matching.cancel(parked, 55.0)
-    assert matching.has_recent_poller(STICKY, 65.0, 10.0)
-    assert not matching.has_recent_poller(STICKY, 65.1, 10.0)
+    assert matching.survey.has_recent_poller(STICKY, 65.0, 10.0)
+    assert not matching.survey.has_recent_poller(STICKY, 65.1, 10.0)
 
 
 def test_an_unloaded_sticky_queue_is_dead_at_once_and_hands_back_its_tasks() -> None:
@@ -315,7 +315,7 @@ def test_an_unloaded_sticky_queue_is_dead_at_once_and_hands_back_its_tasks() -> 
 
     assert [each.task_no for each in left.tasks] == [3, 2]
     assert left.after is None
-    assert not matching.has_recent_poller(STICKY, 1.0, 10.0)
+    assert not matching.survey.has_recent_poller(STICKY, 1.0, 10.0)
     assert matching.unload(STICKY, 1.0).after == (0, 0, 0), "nobody knows what the store holds"
     park(matching, parked)
     assert matching.unload(STICKY, 1.0).pollers == [parked]
@@ -376,7 +376,7 @@ def test_rates_are_of_the_last_thirty_seconds() -> None:
 def test_a_refused_batch_gives_back_the_tasks_it_would_have_deleted() -> None:
     matching = read(Matching())
     offer(matching, task(1), task(2))
-    matching.committed((1,), ())
+    matching.rows.committed((1,), ())
     gone, parked = poller(), poller()
     matching.poll(gone, 0.0)
     matching.withdraw(ORDERS, 2)
@@ -390,7 +390,7 @@ def test_a_refused_batch_gives_back_the_tasks_it_would_have_deleted() -> None:
 def test_a_withdrawal_refused_leaves_the_task_waiting_once() -> None:
     matching = read(Matching())
     offer(matching, task(1), task(2), task(3))
-    matching.committed((1, 2, 3), ())
+    matching.rows.committed((1, 2, 3), ())
     matching.withdraw(ORDERS, 2)
 
     assert matching.refused((), (2,), 0.0) == []
@@ -404,13 +404,13 @@ def test_a_commit_noted_during_a_read_lets_go_of_a_task_that_waits_again() -> No
     matching.poll(poller(queue=STICKY), 0.0)
     load = matching.begin_load(STICKY)
     assert load is not None
-    matching.committed((2,), ())
+    matching.rows.committed((2,), ())
     matching.withdraw(ORDERS, 2)
     matching.refused((), (2,), 0.0)
 
     matching.loaded(load, [], True, 0.0)
 
-    assert matching.backlog_count(ORDERS) == 0, "its row is durable: memory need not hold it"
+    assert matching.survey.backlog_count(ORDERS) == 0, "its row is durable: memory need not hold it"
 
 
 def test_at_shutdown_all_parked_polls_end() -> None:

@@ -156,7 +156,7 @@ async def test_hundreds_that_came_and_went_leave_nothing_in_the_runtimes_tables(
         assert waiting.reply.outcome.result == values("done")
 
     assert not runtime.wakes._armed
-    assert not runtime.matching._unstored
+    assert not runtime.matching.rows.unstored
     assert all(not q.line and not len(q.backlog) for q in runtime.matching._queues.values())
     assert len(runtime.executions) < 100
     assert len(runtime.alarms._heap) < 200

@@ -251,7 +251,7 @@ async def test_a_query_of_a_run_that_was_deleted_meanwhile_frees_its_poller(worl
     await world.step()
     asked = world.call(query())
     await world.settle()
-    world.runtime.matching._departed.clear()
+    world.runtime.matching.rows.departed.clear()
     await world.ask(terminate())
     await world.ask(ws.DeleteWorkflowExecutionRequest(namespace=NAMESPACE, workflow_execution=execution()))
     poll = world.poll()

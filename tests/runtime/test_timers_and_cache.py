@@ -72,8 +72,8 @@ async def test_thousands_of_runs_leave_nothing_in_the_runtimes_tables(world: Wor
         world.clock.seconds += 1
     await world.settle()
     assert not runtime.wakes._armed
-    assert not runtime.matching._unstored
-    assert not runtime.matching._departed
+    assert not runtime.matching.rows.unstored
+    assert not runtime.matching.rows.departed
     assert all(not q.line and not len(q.backlog) and not q.volatile for q in runtime.matching._queues.values())
     assert len(runtime.executions) < 100
     assert len(runtime.alarms._heap) < 200

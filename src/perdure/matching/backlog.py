@@ -32,7 +32,7 @@ When fairness keys have rate limits, tasks before the boundary may also be out o
 So each waiting task is in exactly one place: in memory, beyond, or a durable row past the boundary, not departed.
 
 A read need not be instantaneous: between `begin_load` and `loaded` nothing is pushed out, and commits are noted but not
-acted upon (`Matching.committed`). The rows may then be of any moment in between.
+acted upon (`Rows.committed`). The rows may then be of any moment in between.
 
 Costs: push, pop and drop are O(1), amortised, for tasks of one fairness key. Only a task that comes between others of
 its priority costs O(capacity). Dropped tasks leave a hole in their lane; there are never many more
@@ -73,7 +73,7 @@ class Backlog:
     )
 
     def __init__(self, capacity: int, unstored: dict[int, Task], departed: dict[int, Task | None]) -> None:
-        """`unstored` and `departed` are shared by all queues: task numbers are unique in a store."""
+        """`unstored` and `departed` are those of `rows.py`, shared by all queues."""
         self._capacity = capacity
         self._unstored = unstored
         self._departed = departed

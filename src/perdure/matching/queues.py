@@ -27,10 +27,10 @@ and is started (a batch deletes its row), dropped as stale (likewise), or put ba
 answered at most once: a poller is new, parked, reserved, and then answered or cancelled; `release` leads back from
 reserved to parked.
 
-A batch: after its commit, `committed(numbers of task rows added, numbers of rows deleted)`; refused, `refused(...)`
-with the same. A row that was added and deleted before it was ever written counts in both. Tasks are offered and
-withdrawn before their batch is committed, and a task number is offered once. How the backlog in memory and the rows in
-the store make one order, and why matching must hear of commits: see `backlog.py`.
+A batch: after its commit, `rows.committed(numbers of task rows added, numbers of rows deleted)`; refused,
+`refused(...)` with the same. A row that was added and deleted before it was ever written counts in both. Tasks are
+offered and withdrawn before their batch is committed, and a task number is offered once. How the backlog in memory and
+the rows in the store make one order, and why matching must hear of commits: see `backlog.py`.
 
 Tasks without a number (`task_no` 0: direct queries, speculative workflow tasks) have a caller waiting and no row. They
 go ahead of the backlog, first come first served, and are lost with the process.
@@ -56,7 +56,7 @@ from perdure.matching.key_limits import Place
 from perdure.matching.pace import SYSTEM_RATE
 from perdure.matching.queue import HISTORY_SECONDS, Queue
 from perdure.matching.rate_limits import RateLimits
-from perdure.matching.scaling import IDLE_SECONDS, OLD_MICROSECONDS, Advice
+from perdure.matching.rows import Rows
 from perdure.matching.survey import Survey
 from perdure.matching.tasks import (
     ANSWERED,
@@ -112,10 +112,7 @@ class Matching:
         self.rate_limits = RateLimits(self._queues, paced)
         self.throttled = self.rate_limits.throttled
         """Queues where tasks wait for their rate limit, and until when."""
-        self._unstored: dict[int, Task] = {}
-        self._departed: dict[int, Task | None] = {}  # None: withdrawn unseen
-        self._loads = 0
-        self._noted: list[tuple[Collection[int], Collection[int]]] = []
+        self.rows = Rows(self._queues)
 
     # ---- polls
 
@@ -240,7 +237,7 @@ class Matching:
         if not task.task_no:
             self._wait_volatile(queue, task)
             return True
-        self._unstored[task.task_no] = task
+        self.rows.unstored[task.task_no] = task
         return queue.backlog.push(task)
 
     def put_back(self, task: Task, now: float) -> Poller | None:
@@ -249,12 +246,12 @@ class Matching:
         It waits where it did before. Its row, if it has a number, was not deleted.
         """
         queue = self._open(task.queue, now)
-        self._departed.pop(task.task_no, None)
+        self.rows.departed.pop(task.task_no, None)
         if queue.line:
             poller = self._reserve(queue, task, now)
             if poller is not None:
                 if task.task_no:
-                    self._departed[task.task_no] = task
+                    self.rows.departed[task.task_no] = task
                 return poller
         if task.task_no:
             queue.backlog.push(task)
@@ -265,7 +262,7 @@ class Matching:
     def stored(self, task: Task) -> None:
         """A task that `reserve` found a poller for gets a row after all, as its start has to wait. A batch not yet
         committed adds the row; the start deletes it."""
-        self._departed[task.task_no] = task
+        self.rows.departed[task.task_no] = task
 
     def withdraw(self, queue: QueueKey, task_no: int) -> bool:
         """Drop a waiting task whose row a batch not yet committed deletes. True if it was in memory.
@@ -275,9 +272,9 @@ class Matching:
         found = self._queues.get(queue)
         task = found.backlog.drop(task_no) if found is not None else None
         if task is not None:
-            self._departed[task_no] = task
+            self.rows.departed[task_no] = task
         else:
-            self._departed.setdefault(task_no, None)
+            self.rows.departed.setdefault(task_no, None)
         return task is not None
 
     def withdraw_volatile(self, task: Task) -> bool:
@@ -307,7 +304,7 @@ class Matching:
             place, after = wanted
             load = Load(queue, after, backlog.held.of_key, found, place)
         backlog.loading = True
-        self._loads += 1
+        self.rows.read_begins()
         return load
 
     def loaded(self, load: Load, rows: Iterable[Task], complete: bool, now: float) -> list[Match]:
@@ -323,11 +320,7 @@ class Matching:
         else:
             queue.backlog.add_key_rows(load.place, list(rows), complete, now)
         self._match(queue, matches, now)
-        self._loads -= 1
-        if not self._loads:
-            noted, self._noted = self._noted, []
-            for added, deleted in noted:
-                self.committed(added, deleted)
+        self.rows.read_ended()
         return matches
 
     # ---- rates
@@ -350,76 +343,18 @@ class Matching:
         found = self._queues.get(queue)
         return found is not None and not (found.backlog.overflow and found.backlog.after == BEGINNING)
 
-    def committed(self, added: Collection[int], deleted: Collection[int]) -> None:
-        """A batch with these task rows (by number) is durable."""
-        if self._loads:
-            self._noted.append((added, deleted))  # the read may be of a moment before this commit
-            return
-        for task_no in added:
-            task = self._unstored.pop(task_no, None)
-            queue = self._queues.get(task.queue) if task is not None else None
-            if queue is not None:
-                queue.backlog.beyond.pop(task_no, None)
-        for task_no in deleted:
-            self._departed.pop(task_no, None)
-
     def refused(self, added: Collection[int], deleted: Collection[int], now: float) -> list[Match]:
         """A batch did not land: tasks it would have added are gone, those it would have deleted wait again.
 
         Leave out of `deleted` what is decided again with the same poller. Returns tasks for parked pollers.
         """
-        for task_no in added:
-            task = self._unstored.pop(task_no, None) or self._departed.get(task_no)
-            queue = self._queues.get(task.queue) if task is not None else None
-            if queue is not None:
-                queue.backlog.drop(task_no)
-            self._departed.pop(task_no, None)
         matches: list[Match] = []
-        for task_no in deleted:
-            task = self._departed.pop(task_no, None)
-            if task is None:
-                continue
+        for task in self.rows.refused(added, deleted):
             task = copy(task)  # the withdrawn one may still be a hole in its lane, and must stay one
             poller = self.put_back(task, now)
             if poller is not None:
                 matches.append((task, poller))
         return matches
-
-    # ---- what others may know
-
-    def has_recent_poller(self, queue: QueueKey, now: float, within: float) -> bool:
-        """A poll is parked, or came or ended in the last `within` seconds (10 for sticky queues, 20 for queries)."""
-        found = self._queues.get(queue)
-        if found is None:
-            return False
-        if found.line:
-            return True
-        return any(now - history.last_access <= within for history in found.history.values())
-
-    def backlog_count(self, queue: QueueKey) -> int:
-        """Tasks waiting in memory: the hint in poll answers."""
-        found = self._queues.get(queue)
-        return len(found.backlog) + len(found.volatile) if found is not None else 0
-
-    def advise(self, poller: Poller, from_backlog: bool, now: float, time: int) -> int:
-        """How many pollers more (1) or fewer (-1) the worker of `poller`, about to be answered, should have; 0: no
-        advice. `time` is that of tasks, in microseconds."""
-        queue = self._queues.get(poller.queue)
-        if queue is None:
-            return 0
-        advice = queue.advice
-        if advice is None:
-            advice = queue.advice = Advice(now)
-        if not from_backlog and now - poller.since >= IDLE_SECONDS:
-            more = -1
-        elif queue.pace is not None and queue.pace.ready_at(now) > now:
-            return 0
-        else:
-            oldest = queue.backlog.oldest_created() if queue.backlog.waiting else None
-            if not (oldest is not None and time - oldest > OLD_MICROSECONDS) and not advice.grows(queue.flows, now):
-                return 0
-            more = 1
-        return more if advice.may(len(queue.history), now) else 0
 
     # ---- ends
 
@@ -436,7 +371,7 @@ class Matching:
         for task in tasks:
             if task.task_no:
                 found.backlog.drop(task.task_no)
-                self._departed[task.task_no] = task
+                self.rows.departed[task.task_no] = task
         del self._queues[queue]
         return Unloaded(tasks, known_until, pollers)
 
@@ -460,7 +395,7 @@ class Matching:
     def _open(self, key: QueueKey, now: float) -> Queue:
         queue = self._queues.get(key)
         if queue is None:
-            queue = self._queues[key] = Queue(key, Backlog(self._capacity, self._unstored, self._departed), now)
+            queue = self._queues[key] = Queue(key, Backlog(self._capacity, self.rows.unstored, self.rows.departed), now)
             settings = self.rate_limits.settings.get(key)
             if settings is not None:
                 self.rate_limits.set(queue, settings, now)
@@ -490,7 +425,7 @@ class Matching:
         else:
             task = self.rate_limits.next_of_keys(queue, limits, now)
         if task is not None:
-            self._departed[task.task_no] = task
+            self.rows.departed[task.task_no] = task
             if pace is not None:
                 pace.take(now)
                 task.paced = True

@@ -62,7 +62,7 @@ class Dispatch:
             return
         key = (loaded.key[0], task.queue, WORKFLOW_QUEUE)
         now = self._runtime.monotonic.now()
-        if task.sticky and not self._matching.has_recent_poller(key, now, STICKY_ALIVE_SECONDS):
+        if task.sticky and not self._matching.survey.has_recent_poller(key, now, STICKY_ALIVE_SECONDS):
             stamp = task.stamp
 
             def move(turn: Turn) -> Pending:
@@ -356,10 +356,10 @@ class Dispatch:
     def with_hints(self, answer: bytes, poller: ParkedPoller, from_backlog: bool, now: float) -> bytes:
         """An answer with a task in it, and what it tells the worker of its queue: how much waits, and whether another
         number of pollers would do better. (Serialised messages one after the other are the merge of them.)"""
-        more = self._matching.advise(poller, from_backlog, now, self._runtime.time.now())
+        more = self._matching.survey.advise(poller, from_backlog, now, self._runtime.time.now())
         if more:
             answer += ADVICE[poller.queue[2], more]
-        if poller.queue[2] == WORKFLOW_QUEUE and (waiting := self._matching.backlog_count(poller.queue)):
+        if poller.queue[2] == WORKFLOW_QUEUE and (waiting := self._matching.survey.backlog_count(poller.queue)):
             hint = PollWorkflowTaskQueueResponse()
             hint.backlog_count_hint = waiting
             answer += hint.SerializeToString()

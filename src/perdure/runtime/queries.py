@@ -125,7 +125,8 @@ class Queries:
             task = item.task
             if task is None or item.handed_out:
                 return
-            if not runtime.matching.has_recent_poller(task.queue, runtime.monotonic.now(), RECENT_POLLER_SECONDS):
+            now = runtime.monotonic.now()
+            if not runtime.matching.survey.has_recent_poller(task.queue, now, RECENT_POLLER_SECONDS):
                 self._fail(item, FailedPrecondition("no poller seen for task queue recently, worker may be down"))
 
         item.alarm = runtime.alarms.at(until - NO_POLLER_MARGIN_SECONDS, check)
@@ -140,7 +141,7 @@ class Queries:
             runtime.skipper.hold(item, lambda: waits(item))
         sticky = (item.key[0], run.sticky_queue, 1)
         now = runtime.monotonic.now()
-        if run.sticky_queue and runtime.matching.has_recent_poller(sticky, now, STICKY_ALIVE_SECONDS):
+        if run.sticky_queue and runtime.matching.survey.has_recent_poller(sticky, now, STICKY_ALIVE_SECONDS):
             wait = run.sticky_timeout / 1e6 or 10.0
             item.sticky_alarm = runtime.alarms.at(now + wait, lambda: self._sticky_timed_out(item))
             runtime.dispatch.offer_query(sticky, item)

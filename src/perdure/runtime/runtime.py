@@ -262,7 +262,7 @@ class Runtime:
 
     # ---- what became of a batch
     def _landed(self, added: list[int], deleted: list[int]) -> None:
-        self.matching.committed(added, deleted)
+        self.matching.rows.committed(added, deleted)
 
     def _left_cache(self, loaded: Loaded) -> None:
         """Queries or updates waited at an execution whose batch was refused."""

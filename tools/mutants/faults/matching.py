@@ -67,7 +67,7 @@ fault(
 fault(
     "a sticky task waits for a worker that is gone",
     "runtime/dispatch.py",
-    "        if task.sticky and not self._matching.has_recent_poller(key, now, STICKY_ALIVE_SECONDS):",
+    "        if task.sticky and not self._matching.survey.has_recent_poller(key, now, STICKY_ALIVE_SECONDS):",
     "        if task.sticky and key is None:",
 )
 fault(
@@ -85,7 +85,7 @@ fault(
 fault(
     "a task whose row is not deleted yet is given out again",
     "matching/queues.py",
-    "        if task is not None:\n            self._departed[task.task_no] = task\n            if pace is not None:",
+    "        if task is not None:\n            self.rows.departed[task.task_no] = task\n            if pace is not None:",
     "        if task is not None:\n            if pace is not None:",
 )
 fault(
@@ -96,7 +96,7 @@ fault(
 )
 fault(
     "a commit during a read of rows is not remembered",
-    "matching/queues.py",
+    "matching/rows.py",
     "            self._noted.append((added, deleted))  # the read may be of a moment before this commit\n            return",
     "            pass",
 )
@@ -189,7 +189,7 @@ fault(
 )
 fault(
     "a sticky queue is dead while it is polled",
-    "matching/queues.py",
+    "matching/survey.py",
     "        if found.line:\n            return True\n",
     "",
 )

@@ -52,8 +52,8 @@ fault(
 fault(
     "a query that nobody can answer is not told so",
     "runtime/queries.py",
-    "            if not runtime.matching.has_recent_poller(task.queue, runtime.monotonic.now(), RECENT_POLLER_SECONDS):",
-    "            if runtime.matching.has_recent_poller(task.queue, runtime.monotonic.now(), RECENT_POLLER_SECONDS):",
+    "            if not runtime.matching.survey.has_recent_poller(task.queue, now, RECENT_POLLER_SECONDS):",
+    "            if runtime.matching.survey.has_recent_poller(task.queue, now, RECENT_POLLER_SECONDS):",
 )
 fault(
     "a worker of another namespace answers a query",
