@@ -30,8 +30,8 @@ def invent(chance: random.Random, depth: int = 0) -> Plan:
     plan: Plan = []
     for _ in range(chance.randint(1, 4)):
         kind = chance.choices(
-            ["activity", "timer", "both", "signals", "child", "tell", "cancelled", "upsert", "local"],
-            [6, 4, 3, 4, 2, 2, 2, 1, 1],
+            ["activity", "timer", "both", "signals", "child", "tell", "chatter", "cancelled", "upsert", "local"],
+            [6, 4, 3, 4, 2, 2, 1, 2, 1, 1],
         )[0]
         if kind in ("activity", "cancelled"):
             plan.append([kind, chance.choice([1, 2, 3, 0]), chance.choices(QUEUES, [3, 1])[0]])
@@ -45,6 +45,9 @@ def invent(chance: random.Random, depth: int = 0) -> Plan:
             plan.append([kind, invent(chance, depth + 1), chance.randint(1, 3)])
         elif kind == "tell":
             plan.append([kind, f"w{chance.randrange(8)}"])
+        elif kind == "chatter":  # without waiting for answers: what is told must come in order all the same
+            to = f"w{chance.randrange(8)}"
+            plan += [["mention", to], ["activity", 1, QUEUE], ["mention", to], ["mention", to]]
         elif kind == "local":
             plan.append([kind])
         elif kind == "upsert":
@@ -182,9 +185,11 @@ def decide(told: Told) -> list[Command]:
         elif kind == "child":
             if name not in told.begun:
                 commands.append(_child(f"{told.workflow_id}-{name}", name, step[1], step[2]))
-        elif kind == "tell":
+        elif kind == "tell" or kind == "mention":
             if name not in told.begun:
                 commands.append(_tell(step[1], name, f"{told.workflow_id} {told.run_id} {name}"))
+            if kind == "mention":
+                continue
         elif kind == "local":
             if name not in told.ended:
                 commands.append(_marker(name))
