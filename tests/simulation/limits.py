@@ -31,8 +31,8 @@ LATENCY = 1.5
 class Limiter(Sender):
     def __init__(self, simulation: Any, name: str, realm: Any = None) -> None:
         super().__init__(simulation, name, realm)
-        self.config: dict[tuple[str, int], TaskQueueConfig] = {}
-        """What was acknowledged last, by queue and kind."""
+        self.config: dict[tuple[str, int], TaskQueueConfig | None] = {}
+        """What was acknowledged last, by queue and kind; None: of two changes at once, whichever came last."""
         self.worker_rate = self.chance.choice([0.0, 0.0, 0.5, 3.0])
         """What workers of activities say of themselves; 0: nothing."""
         self.weights: dict[tuple[str, str], float] = {}
@@ -55,12 +55,14 @@ class Limiter(Sender):
     async def _change(self, request: ws.UpdateTaskQueueConfigRequest) -> None:
         self._changing += 1
         self._changes += 1
+        alone, changes = self._changing == 1, self._changes
         try:
             reply = await self.insist(request)
         finally:
             self._changing -= 1
             self.disturbed()
-        self.config[request.task_queue, request.task_queue_type] = reply.config
+        known = alone and changes == self._changes
+        self.config[request.task_queue, request.task_queue_type] = reply.config if known else None
         for key, weight in request.set_fairness_weight_overrides.items():
             at = (request.task_queue, key)
             self.weights[at] = max(weight, self.weights.get(at, 1.0))
@@ -128,8 +130,9 @@ class Limiter(Sender):
         said = (await self.insist(request)).config
         if self._changing or changes != self._changes:
             return  # limits were lifted meanwhile: either may be said
-        if said != self.config.get((name, kind), TaskQueueConfig()):
-            raise Broken(f"{name} was set to {self.config.get((name, kind))} and is said to be {said}")
+        known = self.config.get((name, kind), TaskQueueConfig())
+        if known is not None and said != known:
+            raise Broken(f"{name} was set to {known} and is said to be {said}")
 
     async def lift(self) -> None:
         """No limit any more, so that all can end."""
@@ -164,6 +167,8 @@ class Limiter(Sender):
         if simulation.skipping or simulation.time.stands_at is not None or self._changing or at < self._since:
             return
         config = self.config.get((polled, ACTIVITIES), TaskQueueConfig())
+        if config is None:
+            return
         rate: float | None = self.worker_rate or None
         if config.queue_rate_limit.HasField("rate_limit"):
             rate = config.queue_rate_limit.rate_limit.requests_per_second
