@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import temporalio.api.operatorservice.v1 as ops
 import temporalio.api.workflowservice.v1 as ws
@@ -10,7 +12,14 @@ from temporalio.api.enums.v1 import CommandType, EventType
 
 from perdure.errors import NotFound, Unavailable
 from perdure.storage.store import StoreFailed
-from tests.api.client import NAMESPACE, execution, signal_external, signal_request, start_request, start_timer
+from tests.api.client import (
+    NAMESPACE,
+    execution,
+    signal_external,
+    signal_request,
+    start_request,
+    start_timer,
+)
 from tests.support.runtime_world import World, running
 
 
@@ -237,6 +246,25 @@ async def test_a_message_that_waits_for_its_receiver_is_lost_with_the_batch_of_i
     )
     assert [event.event_type for event in history.history.events].count(26) == 1  # ..._SIGNALED
     assert not world.runtime.mail.on_way
+
+
+async def test_a_due_timer_does_not_keep_the_server_busy_while_the_disk_is_full(world: World) -> None:
+    await world.start_workflow()
+    await world.step(start_timer(seconds=30))
+    world.store.refusals = -1
+    before = world.store.submitted
+    world.clock.seconds += 31
+    world.runtime.wakes.ring()
+    for _ in range(200):  # turns of the loop, while the clock stands still
+        await asyncio.sleep(0)
+    assert world.store.submitted - before < 10
+    assert len(world.runtime.alarms._heap) < 10
+
+    world.store.refusals = 0
+    await world.pass_time(1)
+    await world.pass_time(1)
+
+    assert [event.event_type for event in await world.history()].count(EventType.EVENT_TYPE_TIMER_FIRED) == 1
 
 
 def cancel_timer(timer_id: str = "t") -> Command:

@@ -288,7 +288,10 @@ class Runtime:
         run_id = run.run_id
 
         def look(shared: Shared, stored: Any) -> Pending:
-            self.wakes.arm(loaded.key, run_id, 0 if stored is None else KINDS[loaded.key[1]].next_deadline(stored))
+            due = 0 if stored is None else KINDS[loaded.key[1]].next_deadline(stored)
+            if due and self.skipper is None:  # what is due is tried again already, and need not be at once
+                due = max(due, self.time.now() + SECOND)
+            self.wakes.arm(loaded.key, run_id, due)
             if self.skipper is not None:
                 if stored is None:
                     self.skipper.forget(run_id)

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 class Wake(Entry):
     """A run may have something due."""
 
-    __slots__ = ("found", "written")
+    __slots__ = ("_follows", "found", "lost", "written")
 
     def __init__(self, runtime: Runtime, key: Key, run_id: str) -> None:
         super().__init__(runtime, key, run_id, starts=True)
         self.found = False
         self.written = False
+        self._follows: Wake | None = None
+        """Looks for more that is due, once this has found something."""
+        self.lost = False
+        """What it follows was refused: decided again, that has another one follow."""
 
     def decide(self, shared: Shared, run: Any) -> Pending:
         self.more(shared, run)
@@ -37,7 +41,8 @@ class Wake(Entry):
             return
         # What is written is armed with what is due next: if that is now, it comes when others had their turn.
         if self.runtime.wakes.more() or not self.written:
-            self.runtime.decisions.enter_next(_WakeOnce(self.runtime, self.key, self.run_id))
+            self._follows = _WakeOnce(self.runtime, self.key, self.run_id)
+            self.runtime.decisions.enter_next(self._follows)
 
     def more(self, shared: Shared, run: Any) -> Pending:
         """Others may be due at the same time; each is a turn of its own. A run that was deleted meanwhile has nothing
@@ -48,9 +53,20 @@ class Wake(Entry):
 
     def answer(self) -> None:
         """Nobody waits for it."""
+        self._follows = None
+
+    def undone(self) -> None:
+        if self._follows is not None:
+            self._follows.lost = True
+            self._follows = None
+
+    def refused(self) -> None:
+        if not self.lost:
+            super().refused()
 
     def give_up(self, error: PerdureError) -> None:
-        enter_later(Wake(self.runtime, self.key, self.run_id), error)
+        if not self.lost:
+            enter_later(Wake(self.runtime, self.key, self.run_id), error)
 
 
 class _WakeOnce(Wake):
@@ -59,4 +75,7 @@ class _WakeOnce(Wake):
     __slots__ = ()
 
     def decide(self, shared: Shared, run: Any) -> Pending:
+        if self.lost:
+            self.found = False
+            return PENDING
         return self.more(shared, run)
