@@ -88,9 +88,7 @@ class FailingDisk(simulated.Disk):
     def write(self, batch: Batch) -> Any:
         outcome = super().write(batch)
         if self.left is not None:
-            deleted = {delete.run_id for delete in batch.run_deletes}
-            self._in_doubt |= deleted
-            self.removed -= deleted
+            self._in_doubt |= {delete.run_id for delete in batch.run_deletes}
         return outcome
 
     def fail(self) -> None:
@@ -112,9 +110,9 @@ class FailingDisk(simulated.Disk):
             if faults := examine(self.store.file).faults:
                 raise Broken(f"after a loss of power: {faults}")
             there = {run_id for (run_id,) in self.rows("select run_id from runs")}
-            if back := self.removed & there:
+            if back := (self.removed - self._in_doubt) & there:
                 raise Broken(f"removed runs are there again: {back}")
-            self.removed |= self._in_doubt - there
+            self.removed -= there
             self._in_doubt.clear()
 
 
