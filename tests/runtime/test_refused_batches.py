@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 import temporalio.api.operatorservice.v1 as ops
@@ -10,17 +11,18 @@ import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.command.v1 import Command
 from temporalio.api.enums.v1 import CommandType, EventType
 
-from perdure.errors import NotFound, Unavailable
+from perdure.errors import Internal, NotFound, Unavailable
 from perdure.storage.store import StoreFailed
 from tests.api.client import (
     NAMESPACE,
     execution,
+    schedule_activity,
     signal_external,
     signal_request,
     start_request,
     start_timer,
 )
-from tests.support.runtime_world import World, running
+from tests.support.runtime_world import TestCall, World, running
 
 
 async def test_a_refused_start_is_decided_again_and_answered_once_it_landed(world: World) -> None:
@@ -248,6 +250,59 @@ async def test_a_message_that_waits_for_its_receiver_is_lost_with_the_batch_of_i
     assert not world.runtime.mail.on_way
 
 
+@pytest.mark.parametrize("refusals", [1, 3])
+async def test_an_activity_that_was_lost_with_its_answer_is_given_to_another_although_that_was_refused(
+    world: World, refusals: int
+) -> None:
+    await world.start_workflow()
+    command = schedule_activity()
+    command.schedule_activity_task_command_attributes.start_to_close_timeout.seconds = 3600
+    await world.step(command)
+    gone = world.poll_activity()
+    gone.leave()
+    world.store.hold()
+    await world.settle()
+    world.store.release()
+    world.store.refusals = refusals
+    await world.settle()
+    await world.pass_time(2)
+    assert world.store.refusals == 0
+
+    poll = world.poll_activity()
+    await world.settle()
+
+    assert poll.reply.task_token
+
+
+async def test_a_task_that_was_lost_with_its_answer_is_given_to_another_although_that_was_refused(
+    world: World,
+) -> None:
+    gone = world.poll()
+    await world.settle()
+    world.store.hold()
+    world.call(start_request("order-1"))
+    await world.settle()
+    gone.leave()
+    poll = world.poll()
+    await world.settle()
+    world.store.release()
+    world.store.refusals = 1
+    await world.settle()
+
+    assert world.store.refusals == 0
+    assert poll.reply.task_token
+
+
+async def test_a_task_whose_start_was_refused_and_landed_waits_for_nobody_else(world: World) -> None:
+    await world.start_workflow()
+    world.store.refusals = 1
+    poll = world.poll()
+    await world.settle()
+
+    assert poll.reply.task_token
+    assert [len(queue.backlog) for queue in world.runtime.matching._queues.values()] == [0]
+
+
 async def test_a_due_timer_does_not_keep_the_server_busy_while_the_disk_is_full(world: World) -> None:
     await world.start_workflow()
     await world.step(start_timer(seconds=30))
@@ -265,6 +320,26 @@ async def test_a_due_timer_does_not_keep_the_server_busy_while_the_disk_is_full(
     await world.pass_time(1)
 
     assert [event.event_type for event in await world.history()].count(EventType.EVENT_TYPE_TIMER_FIRED) == 1
+
+
+async def test_a_server_can_stop_when_all_that_was_decided_was_given_up(world: World) -> None:
+    """One execution has no stored form, then a decision breaks half-way; nothing else is under way."""
+    await world.start_workflow()
+
+    def unstorable(turn: Any) -> None:
+        turn.run.task_queue = object()
+        turn.touch()
+
+    def breaks(turn: Any) -> None:
+        turn.touch()
+        raise KeyError("a defect")
+
+    for decision in (unstorable, breaks):
+        broken = TestCall(world.methods["SignalWorkflowExecution"], None)
+        world.runtime.decide(world.runtime.namespaces.active(NAMESPACE), "order-1", "", decision, broken)
+        async with asyncio.timeout(5):
+            await world.runtime.committer.drain()
+        assert isinstance(broken.error, Internal)
 
 
 def cancel_timer(timer_id: str = "t") -> Command:

@@ -38,7 +38,7 @@ def check_now(simulation: Simulation, step: int) -> None:
     if runtime is None:
         return
     for key, waiting in runtime.matching._queues.items():
-        if waiting.line and (waiting.volatile or len(waiting.backlog)):
+        if waiting.line and (waiting.volatile or len(waiting.backlog)) and key not in runtime.dispatch.rows.unreadable:
             goes_on = runtime.matching.throttled.get(key, 0.0)
             if goes_on <= simulation.seconds() - 1:
                 raise Broken(f"step {step}: tasks wait in {key} while pollers are parked; held until {goes_on}")

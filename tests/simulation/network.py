@@ -13,7 +13,8 @@ from google.protobuf.message import Message
 
 from perdure.api.registry import Method
 from perdure.call import PENDING
-from perdure.errors import PerdureError
+from perdure.errors import PerdureError, Unavailable
+from perdure.storage.store import StoreFailed
 
 PATIENT = {
     "PollWorkflowExecutionUpdate",
@@ -170,6 +171,9 @@ class Network:
             reply: Any = method.handler(request, call)
         except PerdureError as error:
             call.fail(error)
+            return call
+        except StoreFailed as failure:  # as the transport tells it
+            call.fail(Unavailable(str(failure)))
             return call
         if method.is_async:
 

@@ -196,6 +196,20 @@ class Connection:
 
         self._later(look, 0.02)
 
+    def load_tasks(self, *arguments: Any) -> Any:
+        return self._read_now(self._disk.store.load_tasks, *arguments)
+
+    def load_tasks_of_key(self, *arguments: Any) -> Any:
+        return self._read_now(self._disk.store.load_tasks_of_key, *arguments)
+
+    def task_passes(self, *arguments: Any) -> Any:
+        return self._read_now(self._disk.store.task_passes, *arguments)
+
+    def _read_now(self, read: Any, *arguments: Any) -> Any:
+        if self._chance.random() < self.read_faults:
+            raise StoreFailed(UNREADABLE)
+        return read(*arguments)
+
     def load_execution(self, *arguments: Any) -> None:
         self._read(self._disk.store.load_execution, *arguments)
 

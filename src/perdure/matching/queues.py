@@ -259,6 +259,15 @@ class Matching:
             self._wait_volatile(queue, task, front=True)
         return None
 
+    def take_again(self, task: Task) -> bool:
+        """The start of a taken task was undone with a refused batch, and is decided again. False: the task does not
+        wait in memory; another poller has it, or its row has yet to be read, or never came to be."""
+        found = self._queues.get(task.queue)
+        if found is None or found.backlog.drop(task.task_no) is None:
+            return False
+        self.rows.departed[task.task_no] = task
+        return True
+
     def stored(self, task: Task) -> None:
         """A task that `reserve` found a poller for gets a row after all, as its start has to wait. A batch not yet
         committed adds the row; the start deletes it."""
@@ -322,6 +331,11 @@ class Matching:
         self._match(queue, matches, now)
         self.rows.read_ended()
         return matches
+
+    def unread(self, load: Load) -> None:
+        """The rows of `load` cannot be read just now. `begin_load` asks for them again."""
+        load.target.backlog.loading = False
+        self.rows.read_ended()
 
     # ---- rates
 

@@ -16,7 +16,7 @@ from perdure.matching.tasks import QueueKey, Task
 class Rows:
     """Of all queues: task numbers are unique in a store."""
 
-    __slots__ = ("_noted", "_queues", "_reads", "departed", "unstored")
+    __slots__ = ("_noted", "_queues", "departed", "reads", "unstored")
 
     def __init__(self, queues: Mapping[QueueKey, Queue]) -> None:
         self._queues = queues
@@ -24,23 +24,24 @@ class Rows:
         """Tasks whose row is not durable."""
         self.departed: dict[int, Task | None] = {}
         """Taken and withdrawn ones whose row's deletion is not durable. None: withdrawn unseen."""
-        self._reads = 0
+        self.reads = 0
+        """How many are under way."""
         self._noted: list[tuple[Collection[int], Collection[int]]] = []
 
     def read_begins(self) -> None:
         """Until it ended, commits are noted and change nothing."""
-        self._reads += 1
+        self.reads += 1
 
     def read_ended(self) -> None:
-        self._reads -= 1
-        if not self._reads:
+        self.reads -= 1
+        if not self.reads:
             noted, self._noted = self._noted, []
             for added, deleted in noted:
                 self.committed(added, deleted)
 
     def committed(self, added: Collection[int], deleted: Collection[int]) -> None:
         """A batch with these task rows (by number) is durable."""
-        if self._reads:
+        if self.reads:
             self._noted.append((added, deleted))  # the read may be of a moment before this commit
             return
         for task_no in added:

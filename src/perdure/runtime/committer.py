@@ -97,7 +97,8 @@ class Committer:
         self.hasten = self._gathering.hasten
         self._drained: list[asyncio.Future[None]] = []
         self._failed = False
-        self._abandoned = False
+        self._abandoned = ""
+        """Why the open batch is given up; empty: it is not."""
         self._owed_meta: dict[str, bytes] = {}
         """Facts of refused batches: they hold all the same, and go with the next batch."""
         self.trouble = ""
@@ -210,20 +211,21 @@ class Committer:
         else:
             self._open.followers.append(follower)
 
-    def abandon(self, loaded: Loaded) -> None:
+    def abandon(self, loaded: Loaded, reason: str) -> None:
         """A decision about `loaded` failed half-way: give up the open batch as if it had been refused. What is in
         flight lands first, so that reloaded state is whole."""
         self._open.loaded.add(loaded)
         loaded.batch_no = self._open.batch.number  # nobody may see what it looks like now
-        self._abandoned = True
+        self._abandoned = reason
         if self._in_flight is None:
             asyncio.get_running_loop().call_soon(self._give_up_open)
 
     def _give_up_open(self) -> None:
         if self._abandoned and self._in_flight is None:
-            self._abandoned = False
-            self._refuse(OpenBatch(0), "a decision failed")
+            reason, self._abandoned = self._abandoned, ""
+            self._refuse(OpenBatch(0), reason)
             self._on_room()
+            self._rest()
 
     async def drain(self) -> None:
         """Return when all that was decided is durable."""
@@ -279,6 +281,7 @@ class Committer:
         for follower in mine:
             self._tell(lambda follower=follower: follower.give_up(error))  # type: ignore[misc] # bound at once
         self._on_room()
+        self._rest()
 
     def _done(self, outcome: Refused | Unknown | StoreFailed | None) -> None:
         sealed = self._in_flight
@@ -310,12 +313,18 @@ class Committer:
             self._schedule()
         elif self._open.followers:
             self._release(self._open)
-        if self._drained and self._open.empty and self._in_flight is None:
-            self._end_drains()
         self._on_room()
         self._executions.trim(self.durable_no)
-        if self._on_idle is not None and self.idle:
-            self._on_idle()
+        if self._drained or self._on_idle is not None:
+            self._rest()
+
+    def _rest(self) -> None:
+        """If all that was decided is durable, or given up, those hear of it who wait for that."""
+        if self.idle:
+            if self._drained:
+                self._end_drains()
+            if self._on_idle is not None:
+                self._on_idle()
 
     def _fail(self, sealed: OpenBatch, failure: StoreFailed) -> None:
         """Nothing will be durable any more. What was, can still be read, as long as the process lives."""

@@ -40,6 +40,7 @@ from perdure.storage.store import StoreFailed
 if TYPE_CHECKING:
     from perdure.runtime.committer import Committer
     from perdure.runtime.dispatch import Dispatch
+    from perdure.runtime.executions import Key
     from perdure.runtime.mail import Mail
     from perdure.runtime.runtime import Runtime
 
@@ -242,29 +243,32 @@ class Decisions:
         try:
             while self._effects:
                 loaded, effect = self._effects.popleft()
-                if isinstance(effect, Entry):
-                    self.enter(effect)
-                elif isinstance(effect, OfferWorkflowTask):
-                    self._dispatch.offer_workflow_task(loaded, effect.run)
-                elif isinstance(effect, OfferActivityTask):
-                    if effect.scheduled_event_id:
-                        self._dispatch.offer_activity_task(loaded, effect.run, effect.scheduled_event_id)
-                    else:
-                        self._dispatch.offer_standalone_activity(loaded, effect.run)
-                elif isinstance(effect, Send):
-                    self._mail.send(effect.message)
-                elif isinstance(effect, Closed):
-                    self._closed(loaded, effect.run)
-                elif isinstance(effect, UpdatesMoved):
-                    self._runtime.updates.moved(loaded, effect)
-                elif isinstance(effect, UpdateAdmitted):
-                    self._runtime.updates.admitted(loaded, effect)
-                elif isinstance(effect, Rearm):
-                    self._wakes.arm(loaded.key, effect.run.run_id, KINDS[loaded.key[1]].next_deadline(effect.run))
-                elif isinstance(effect, Forget):
-                    deletion.forget_now(self._runtime, loaded, effect.run)
-                elif isinstance(effect, ListTargets):
-                    self._runtime.lookups.start(effect.record)
+                try:
+                    if isinstance(effect, Entry):
+                        self.enter(effect)
+                    elif isinstance(effect, OfferWorkflowTask):
+                        self._dispatch.offer_workflow_task(loaded, effect.run)
+                    elif isinstance(effect, OfferActivityTask):
+                        if effect.scheduled_event_id:
+                            self._dispatch.offer_activity_task(loaded, effect.run, effect.scheduled_event_id)
+                        else:
+                            self._dispatch.offer_standalone_activity(loaded, effect.run)
+                    elif isinstance(effect, Send):
+                        self._mail.send(effect.message)
+                    elif isinstance(effect, Closed):
+                        self._closed(loaded, effect.run)
+                    elif isinstance(effect, UpdatesMoved):
+                        self._runtime.updates.moved(loaded, effect)
+                    elif isinstance(effect, UpdateAdmitted):
+                        self._runtime.updates.admitted(loaded, effect)
+                    elif isinstance(effect, Rearm):
+                        self._wakes.arm(loaded.key, effect.run.run_id, KINDS[loaded.key[1]].next_deadline(effect.run))
+                    elif isinstance(effect, Forget):
+                        deletion.forget_now(self._runtime, loaded, effect.run)
+                    elif isinstance(effect, ListTargets):
+                        self._runtime.lookups.start(effect.record)
+                except StoreFailed as failure:
+                    self.cannot_carry_out((loaded or effect).key, failure)
         finally:
             self._carrying_out = False
 
@@ -276,12 +280,21 @@ class Decisions:
 
     # ---- what went wrong
     def _poison(self, loaded: Loaded, item: Entry, error: BaseException) -> None:
-        """A decision failed half-way (a defect): its changes must not be written. The open batch is given up; all
-        else that was in it is decided again."""
+        """A decision failed half-way (a defect): its changes must not be written. All else that is in the open batch is
+        decided again."""
+        self._give_up_open(loaded, "a decision failed")
+        item.give_up(item.error or Internal(repr(error)))
+
+    def cannot_carry_out(self, key: Key, failure: StoreFailed) -> None:
+        """What a decision about that execution wants done needs something that cannot be read: it is decided again."""
+        self._log.error("a decision cannot be carried out", execution_id=key[2], reason=str(failure))
+        self._give_up_open(self._executions.get(key), str(failure))
+
+    def _give_up_open(self, loaded: Loaded, reason: str) -> None:
+        """Nothing of the open batch may be written."""
         self._effects = deque(effect for effect in self._effects if isinstance(effect[1], Entry))
         self._poisoned = True
-        self._committer.abandon(loaded)
-        item.give_up(item.error or Internal(repr(error)))
+        self._committer.abandon(loaded, reason)
 
     def room(self) -> None:
         """A batch was sealed or written: there is room for inputs that waited."""

@@ -16,6 +16,7 @@ from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.call import PENDING, Call, Pending, Reply
 from perdure.engine import activities, workflow_tasks
+from perdure.engine.finishing import finish
 from perdure.engine.items import Activity
 from perdure.engine.record import Record
 from perdure.engine.standalone import attempts
@@ -28,11 +29,11 @@ from perdure.matching import Poller as ParkedPoller
 from perdure.matching import QueueKey, StoppedWorkers, Task
 from perdure.matching.tasks import DEFAULT_PRIORITY, LOWEST_PRIORITY
 from perdure.runtime.alarms import Alarm
-from perdure.runtime.inputs import Input
+from perdure.runtime.inputs import Input, Insistent
 from perdure.runtime.polls import ACTIVITY_QUEUE, ADVICE, EMPTY_ACTIVITY_TASK, EMPTY_WORKFLOW_TASK, WORKFLOW_QUEUE, Poll
 from perdure.runtime.query_tasks import QueryTask
 from perdure.runtime.start_tasks import Lost, StartTask, start_entry
-from perdure.storage.store import TaskWrite
+from perdure.runtime.task_rows import TaskRows
 
 if TYPE_CHECKING:
     from perdure.runtime.executions import Loaded
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 STICKY_ALIVE_SECONDS = 10.0
 POLL_SECONDS = 60.0
 POLL_MARGIN_SECONDS = 1.0
-PAGES_AT_ONCE = 8
-PAGES_PAUSE_SECONDS = 0.01
 
 
 class Dispatch:
@@ -52,6 +51,9 @@ class Dispatch:
         self._task_no = task_no
         self._taken: deque[tuple[Task, ParkedPoller]] = deque()
         self._taking = False
+        self.rows = TaskRows(runtime)
+        self.load = self.rows.load
+        """Carry out the reads of stored tasks that matching asks for, by queue."""
         self.stopped = StoppedWorkers()
         self._admission: Alarm | None = None
 
@@ -155,37 +157,10 @@ class Dispatch:
         if not stored:
             self._matching.offer(task, now)
             return
-        self.write(task, now)
+        self.rows.write(task, now)
         self._matching.offer(task, now)
         if self._matching.throttled:
             self.heed_limits()
-
-    def write(self, task: Task, now: float) -> None:
-        """Have the open batch write the task's row."""
-        runtime = self._runtime
-        key = task.queue
-        if not self._matching.place(task, now):
-            passed = runtime.store.task_passes(key[0], key[1], key[2], task.priority, task.fairness_key)
-            self._matching.learn(task, passed, now)
-            self._matching.place(task, now)
-        runtime.committer.add_task(
-            TaskWrite(
-                task.task_no,
-                key[0],
-                key[1],
-                key[2],
-                task.priority,
-                task.fairness_key,
-                task.execution_id,
-                task.run_id,
-                task.scheduled_event_id,
-                task.attempt,
-                task.stamp,
-                task.created,
-                task.fairness_pass,
-                task.fairness_weight,
-            )
-        )
 
     def offer_query(self, key: QueueKey, query: QueryTask) -> None:
         """Match a direct query with a poller, now or when one comes; never stored."""
@@ -196,7 +171,7 @@ class Dispatch:
         if poller is None:
             self._matching.offer(task, now)
         else:
-            self._take(task, poller)
+            self.take(task, poller)
 
     # ---- polls
     def poll(
@@ -234,45 +209,9 @@ class Dispatch:
         call.on_gone(gone)
         task = self._matching.poll(poller, now)
         if task is not None:
-            self._take(task, poller)
-        self._load(key)
+            self.take(task, poller)
+        self.load(key)
         return PENDING
-
-    def _load(self, key: QueueKey) -> None:
-        """Carry out the reads of stored tasks that matching asks for."""
-        store = self._runtime.store
-        pages = 0
-        while pages < PAGES_AT_ONCE and (load := self._matching.begin_load(key)) is not None:
-            pages += 1
-            if load.place is None:
-                rows = store.load_tasks(key[0], key[1], key[2], load.after, load.limit)
-            else:
-                rows = store.load_tasks_of_key(*key, *load.place, load.after[1:], load.limit)
-            tasks = [
-                Task(
-                    key,
-                    row.task_no,
-                    row.execution_id,
-                    row.run_id,
-                    row.scheduled_event_id,
-                    row.attempt,
-                    row.stamp,
-                    row.priority,
-                    row.fairness_key,
-                    row.created,
-                    None,
-                    row.fairness_pass,
-                    row.fairness_weight,
-                )
-                for row in rows
-            ]
-            now = self._runtime.monotonic.now()
-            for task, poller in self._matching.loaded(load, tasks, len(rows) < load.limit, now):
-                self._take(task, poller)
-        if pages == PAGES_AT_ONCE:  # many tasks of keys held back stand before others: let the loop do other things
-            self._runtime.alarms.at(self._runtime.monotonic.now() + PAGES_PAUSE_SECONDS, lambda: self._load(key))
-        if self._matching.throttled:
-            self.heed_limits()
 
     def heed_limits(self) -> None:
         """Go on with queues whose rate limit lets tasks through again, now or when that is."""
@@ -280,8 +219,8 @@ class Dispatch:
         now = self._runtime.monotonic.now()
         for key in matching.rate_limits.ready(now):
             for task, poller in matching.admit(key, now):
-                self._take(task, poller)
-            self._load(key)
+                self.take(task, poller)
+            self.load(key)
         if matching.throttled:
             self._wait_for_limits(min(matching.throttled.values()))
 
@@ -293,7 +232,7 @@ class Dispatch:
             alarm.cancel()
         self._admission = self._runtime.alarms.at(due, self.heed_limits)
 
-    def _take(self, task: Task, poller: ParkedPoller) -> None:
+    def take(self, task: Task, poller: ParkedPoller) -> None:
         """Start a task that matching handed out. A stale one hands its poller the next: in a row, not nested, as there
         may be thousands."""
         self._taken.append((task, poller))
@@ -322,8 +261,8 @@ class Dispatch:
             waiter.empty()
         task = self._matching.release(poller, now)
         if task is not None:
-            self._take(task, poller)
-        self._load(poller.queue)
+            self.take(task, poller)
+        self.load(poller.queue)
 
     # ---- answers
     def answer_workflow_task(self, item: StartTask, started: workflow_tasks.StartedWorkflowTask) -> None:
@@ -385,8 +324,11 @@ class Dispatch:
         if isinstance(started, activities.StartedActivity):
             token = decode_token(started.token, ACTIVITY_TASK)
 
-            def undo(turn: Turn) -> Pending:
-                activities.reissue_activity_task(turn, token)
+            def undo(shared: Shared, run: Run | None) -> Pending:
+                if run is not None:
+                    turn = Turn(shared, run)
+                    activities.reissue_activity_task(turn, token)
+                    finish(turn)
                 return PENDING
 
             def undo_standalone(shared: Shared, record: Record | None) -> Pending:
@@ -395,7 +337,7 @@ class Dispatch:
                 return PENDING
 
             undone = undo_standalone if item.starts else undo
-            runtime.enter(Input(runtime, item.key, task.run_id, undone, starts=item.starts))
+            runtime.enter(Insistent(runtime, item.key, task.run_id, undone, starts=True))
             return
         again = Task(
             task.queue,
@@ -408,12 +350,16 @@ class Dispatch:
             task.priority,
             query=Lost(decode_token(started.token, WORKFLOW_TASK)),
         )
-        now = runtime.monotonic.now()
-        poller = self._matching.reserve(again, now)
+        self.offer_again(again)
+
+    def offer_again(self, task: Task) -> None:
+        """A task that was started and lost goes to a poller that is parked, or waits for one."""
+        now = self._runtime.monotonic.now()
+        poller = self._matching.reserve(task, now)
         if poller is None:
-            self._matching.offer(again, now)
+            self._matching.offer(task, now)
         else:
-            self._take(again, poller)
+            self.take(task, poller)
 
     # ---- ends
     def drain(self) -> None:

@@ -154,8 +154,11 @@ class Insistent(Input):
         enter_later(self, error)
 
 
+def wait_after(error: PerdureError) -> float:
+    """In so many seconds, what `error` tells of may be over."""
+    return DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
+
+
 def enter_later(item: Entry, error: PerdureError) -> None:
-    """Enter an input when what `error` tells of may be over."""
     runtime = item.runtime
-    wait = DEFECT_SECONDS if isinstance(error, Internal) else RETRY_SECONDS
-    runtime.alarms.at(runtime.monotonic.now() + wait, lambda: runtime.enter(item))
+    runtime.alarms.at(runtime.monotonic.now() + wait_after(error), lambda: runtime.enter(item))

@@ -19,8 +19,9 @@ from perdure.engine.turn import Shared, Turn
 from perdure.errors import PerdureError
 from perdure.matching import Poller as ParkedPoller
 from perdure.matching import Task
-from perdure.runtime.inputs import ATTEMPTS, RETRY_SECONDS, Entry, Insistent, enter_later
+from perdure.runtime.inputs import ATTEMPTS, RETRY_SECONDS, Entry, Insistent, enter_later, wait_after
 from perdure.runtime.polls import ACTIVITY_QUEUE, WORKFLOW_QUEUE
+from perdure.storage.store import StoreFailed
 
 if TYPE_CHECKING:
     from perdure.runtime.runtime import Runtime
@@ -58,9 +59,12 @@ class StartTask(Entry):
         task = self.task
         if self.stored or not task.task_no:
             return
+        try:
+            self.runtime.dispatch.rows.write(task, self.runtime.monotonic.now())
+        except StoreFailed as failure:
+            self.runtime.decisions.cannot_carry_out(self.key, failure)
+            return
         self.stored = True
-        dispatch = self.runtime.dispatch
-        dispatch.write(task, self.runtime.monotonic.now())
         self.runtime.matching.stored(task)
 
     def decide(self, turn: Turn) -> Pending:
@@ -101,28 +105,41 @@ class StartTask(Entry):
             self.runtime.dispatch.answer_workflow_task(self, started)
 
     def refused(self) -> None:
+        """A task with a row is back among those that wait; one that was offered in the refused batch is offered again
+        by what offered it."""
         if self.over:
             return
-        if self.attempts >= ATTEMPTS and not self.poller.cancelled:
-            # The task waits again; the poll waits a little before it tries the next, as the store takes nothing now.
+        runtime, task, lost = self.runtime, self.task, isinstance(self.task.query, Lost)
+        if self.poller.cancelled:
+            runtime.dispatch.next_for(self.poller)
+            if lost:
+                runtime.dispatch.offer_again(task)
+        elif self.attempts >= ATTEMPTS:
+            # The poll waits a little before it tries the next, as the store takes nothing now.
             self.over = True
-            runtime = self.runtime
-            runtime.alarms.at(runtime.monotonic.now() + RETRY_SECONDS, lambda: runtime.dispatch.next_for(self.poller))
-        elif self.poller.cancelled:
-            self.runtime.dispatch.next_for(self.poller)
-        elif self.stored:
+            later = runtime.monotonic.now() + RETRY_SECONDS
+            runtime.alarms.at(later, lambda: runtime.dispatch.next_for(self.poller))
+            if lost:
+                runtime.alarms.at(later, lambda: runtime.dispatch.offer_again(task))
+        elif lost or (self.stored and runtime.matching.take_again(task)):
             self.reply = self.error = None
-            self.runtime.enter(self)
-        else:  # offered in the refused batch: what offered it is decided again
-            self.runtime.dispatch.next_for(self.poller)
+            runtime.enter(self)
+        else:
+            runtime.dispatch.next_for(self.poller)
 
     def give_up(self, error: PerdureError) -> None:
         """The run cannot be read, or a defect is in the way: the poll hears of it, and the task is offered again
         later."""
+        runtime = self.runtime
         if not self.over:
             self.over = True
-            self.runtime.dispatch.fail(self.poller, error)
-        enter_later(_OfferAgain(self), error)
+            runtime.dispatch.fail(self.poller, error)
+        if isinstance(self.task.query, Lost):
+            runtime.alarms.at(
+                runtime.monotonic.now() + wait_after(error), lambda: runtime.dispatch.offer_again(self.task)
+            )
+        else:
+            enter_later(_OfferAgain(self), error)
 
     def waits(self, run: Run) -> bool:
         """Whether it is this task, and no later one, that the run has."""
@@ -139,18 +156,21 @@ class StartTask(Entry):
 
 
 class _OfferAgain(Insistent):
-    """A task whose start was given up waits again, as another one, unless it is over: the row that it had goes. What
-    took its place was offered when it did."""
+    """A task whose start was given up waits again, as another one, and the row that it had goes. Unless the row never
+    came to be, as what offered the task was decided again, or the task is over: what took its place was offered when it
+    did."""
 
-    __slots__ = ("_start",)
+    __slots__ = ("_row", "_start")
 
     def __init__(self, start: StartTask) -> None:
         super().__init__(start.runtime, start.key, start.run_id, self._offer, starts=True)
         self._start = start
+        self._row = False
 
     def _offer(self, shared: Shared, run: Run | None) -> Pending:
         task = self._start.task
-        if run is None or not self._start.waits(run):
+        self._row = task.task_no in self.runtime.matching.rows.departed
+        if run is None or (task.task_no and not self._row) or not self._start.waits(run):
             return PENDING
         if task.queue[2] == WORKFLOW_QUEUE:
             shared.effects.append(OfferWorkflowTask(run))
@@ -159,7 +179,7 @@ class _OfferAgain(Insistent):
         return PENDING
 
     def decided(self) -> None:
-        if self._start.stored:
+        if self._row:
             self.runtime.committer.task_done(self._start.task.task_no)
 
 

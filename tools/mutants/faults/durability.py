@@ -48,6 +48,34 @@ AREA.fault_in_several_places(
     "tests/engine/test_workflow_tasks.py",
 )
 fault(
+    "what a decision wanted is forgotten when what it needs cannot be read",
+    "runtime/decisions.py",
+    "                    self.cannot_carry_out((loaded or effect).key, failure)\n",
+    "                    pass\n",
+    "tests/runtime/test_failed_reads.py",
+)
+fault(
+    "what follows a timer that could not be written is tried again beside it",
+    "runtime/waking.py",
+    "            self._follows.lost = True\n",
+    "",
+    "tests/runtime/test_refused_batches.py",
+)
+fault(
+    "a timer that could not be written is tried again at once",
+    "runtime/runtime.py",
+    "                due = max(due, self.time.now() + SECOND)\n",
+    "                pass\n",
+    "tests/runtime/test_refused_batches.py",
+)
+fault(
+    "who waits for all to be durable is not told when it is given up",
+    "runtime/committer.py",
+    "            self._on_room()\n            self._rest()\n",
+    "            self._on_room()\n",
+    "tests/runtime/test_refused_batches.py",
+)
+fault(
     "the outbox row of a delivered message is not deleted",
     "runtime/mail.py",
     "            committer.message_delivered(self.message_no)\n",
@@ -145,7 +173,7 @@ fault(
 fault(
     "a decision that failed half-way is written",
     "runtime/decisions.py",
-    "        self._committer.abandon(loaded)\n",
+    '        self._give_up_open(loaded, "a decision failed")\n',
     "        self._committer.add_run(loaded, next(iter(loaded.execution.runs.values())))\n        self._poisoned = False\n",
     "tests/runtime/test_defects.py",
 )

@@ -13,10 +13,38 @@ AREA = Area(
 fault = AREA.fault
 
 fault(
+    "a start that was given up offers a task whose row never came to be",
+    "runtime/start_tasks.py",
+    "        if run is None or (task.task_no and not self._row) or not self._start.waits(run):",
+    "        if run is None or not self._start.waits(run):",
+    "tests/runtime/test_failed_reads.py",
+)
+fault(
+    "rows of tasks that cannot be read are never read again",
+    "runtime/task_rows.py",
+    "                self._matching.unread(load)\n",
+    "",
+    "tests/runtime/test_failed_reads.py",
+)
+fault(
+    "a task that is started again after a refused batch waits at the same time",
+    "runtime/start_tasks.py",
+    "        elif lost or (self.stored and runtime.matching.take_again(task)):",
+    "        elif lost or self.stored:",
+    "tests/runtime/test_refused_batches.py",
+)
+fault(
+    "a started task that was lost with its answer is lost with a refused batch",
+    "runtime/start_tasks.py",
+    "        elif lost or (self.stored and runtime.matching.take_again(task)):",
+    "        elif self.stored and runtime.matching.take_again(task):",
+    "tests/runtime/test_refused_batches.py",
+)
+fault(
     "a start that was given up offers whatever task the run has since",
     "runtime/start_tasks.py",
-    "        if run is None or not self._start.waits(run):",
-    "        if run is None:",
+    "        if run is None or (task.task_no and not self._row) or not self._start.waits(run):",
+    "        if run is None or (task.task_no and not self._row):",
     "tests/runtime/test_tasks_meet_pollers.py",
 )
 fault(
@@ -28,9 +56,8 @@ fault(
 fault(
     "a reserved poller is not released when the batch is refused",
     "runtime/start_tasks.py",
-    "        else:  # offered in the refused batch: what offered it is decided again\n"
-    "            self.runtime.dispatch.next_for(self.poller)",
-    "        else:  # offered in the refused batch: what offered it is decided again\n            pass",
+    "        else:\n            runtime.dispatch.next_for(self.poller)\n",
+    "",
     "tests/runtime/test_refused_batches.py",
     "tests/runtime/test_tasks_meet_pollers.py",
 )
@@ -61,8 +88,8 @@ fault(
 fault(
     "a task whose start has to wait is not written",
     "runtime/start_tasks.py",
-    "        if self.stored or not task.task_no:\n            return\n        self.stored = True",
-    "        if self.stored or task.task_no:\n            return\n        self.stored = True",
+    "        if self.stored or not task.task_no:\n            return\n        try:",
+    "        if self.stored or task.task_no:\n            return\n        try:",
 )
 fault(
     "a sticky task waits for a worker that is gone",
@@ -182,8 +209,8 @@ fault(
 fault(
     "what a rate limit held back stays where it is",
     "runtime/dispatch.py",
-    "        if self._matching.throttled:\n            self.heed_limits()\n\n    def write",
-    "\n    def write",
+    "        if self._matching.throttled:\n            self.heed_limits()\n\n    def offer_query",
+    "\n    def offer_query",
     "tests/runtime/test_rates.py",
     "tests/api/test_task_queue_config.py",
 )
