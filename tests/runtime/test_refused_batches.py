@@ -322,24 +322,39 @@ async def test_a_due_timer_does_not_keep_the_server_busy_while_the_disk_is_full(
     assert [event.event_type for event in await world.history()].count(EventType.EVENT_TYPE_TIMER_FIRED) == 1
 
 
-async def test_a_server_can_stop_when_all_that_was_decided_was_given_up(world: World) -> None:
-    """One execution has no stored form, then a decision breaks half-way; nothing else is under way."""
+async def test_a_server_can_stop_when_a_run_without_a_stored_form_was_all_there_was_to_write(world: World) -> None:
     await world.start_workflow()
 
     def unstorable(turn: Any) -> None:
         turn.run.task_queue = object()
         turn.touch()
 
+    spoilt = decide(world, unstorable)
+    async with asyncio.timeout(5):
+        await world.runtime.committer.drain()
+
+    assert isinstance(spoilt.error, Internal)
+
+
+async def test_a_server_can_stop_when_what_was_given_up_has_nobody_who_wants_it_decided_again(world: World) -> None:
+    await world.start_workflow()
+
     def breaks(turn: Any) -> None:
         turn.touch()
         raise KeyError("a defect")
 
-    for decision in (unstorable, breaks):
-        broken = TestCall(world.methods["SignalWorkflowExecution"], None)
-        world.runtime.decide(world.runtime.namespaces.active(NAMESPACE), "order-1", "", decision, broken)
-        async with asyncio.timeout(5):
-            await world.runtime.committer.drain()
-        assert isinstance(broken.error, Internal)
+    decide(world, lambda turn: turn.touch()).leave()
+    broken = decide(world, breaks)
+    async with asyncio.timeout(5):
+        await world.runtime.committer.drain()
+
+    assert isinstance(broken.error, Internal)
+
+
+def decide(world: World, decision: Any) -> TestCall:
+    call = TestCall(world.methods["SignalWorkflowExecution"], None)
+    world.runtime.decide(world.runtime.namespaces.active(NAMESPACE), "order-1", "", decision, call)
+    return call
 
 
 def cancel_timer(timer_id: str = "t") -> Command:

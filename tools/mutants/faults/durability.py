@@ -76,6 +76,13 @@ fault(
     "tests/runtime/test_refused_batches.py",
 )
 fault(
+    "who waits for all to be durable is not told when a run has no stored form",
+    "runtime/committer.py",
+    "        self._on_room()\n        self._rest()\n\n    def _done",
+    "        self._on_room()\n\n    def _done",
+    "tests/runtime/test_refused_batches.py",
+)
+fault(
     "the outbox row of a delivered message is not deleted",
     "runtime/mail.py",
     "            committer.message_delivered(self.message_no)\n",
