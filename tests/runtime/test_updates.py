@@ -9,9 +9,10 @@ import temporalio.api.workflowservice.v1 as ws
 
 from perdure.errors import NotFound, Unavailable
 from perdure.runtime.executions import Loaded
-from tests.api.client import NAMESPACE, complete_workflow, execution
+from tests.api.client import NAMESPACE, complete_workflow, execution, signal_external
 from tests.api.updating import ACCEPTED, ADMITTED, COMPLETED, poll_request, update_request, with_start
 from tests.engine.updating import accept, reject, respond
+from tests.runtime.test_failed_reads import rows
 from tests.support.runtime_world import World
 
 
@@ -254,3 +255,20 @@ async def test_a_poll_that_waits_for_no_more_than_there_is_is_answered_at_once(w
     polled = world.call(poll_request(stage=stage))
     await world.settle()
     assert polled.reply.stage == ACCEPTED
+
+
+async def test_a_task_for_an_update_that_becomes_a_normal_one_while_it_is_offered_has_one_row(world: World) -> None:
+    """The worker's own queue is polled by nobody, so the task moves; the answer to a signal comes in the same round,
+    and has to be written."""
+    await world.start_workflow("receiver")
+    await world.step()
+    await world.start_workflow()
+    task = await take(world)
+    world.call(update_request())
+    completion = ws.RespondWorkflowTaskCompletedRequest(namespace=NAMESPACE, task_token=task.task_token)
+    completion.sticky_attributes.worker_task_queue.name = "own"
+    completion.sticky_attributes.schedule_to_start_timeout.seconds = 60
+    completion.commands.append(signal_external("receiver"))
+    await world.ask(completion)
+
+    assert [row.execution_id for row in rows(world)].count("order-1") == 1

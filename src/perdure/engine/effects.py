@@ -12,9 +12,11 @@ from perdure.errors import PerdureError
 
 
 class OfferWorkflowTask(Struct, eq=False):
-    """Give the run's pending workflow task to matching (queue and stickiness are in the task)."""
+    """Give the run's pending workflow task to matching (queue and stickiness are in the task), if that is still the one
+    with `stamp` when this is carried out: another one was offered when it took its place."""
 
     run: Run
+    stamp: int
 
 
 class OfferActivityTask(Struct, eq=False):

@@ -50,7 +50,7 @@ def schedule_speculative(turn: Turn, *, offer: bool = True) -> None:
     )
     run.arm(turn.now + SCHEDULE_TO_START, 0, WORKFLOW_TASK)
     if offer:
-        turn.effect(OfferWorkflowTask(run))
+        turn.effect(OfferWorkflowTask(run, run.workflow_task.stamp))
         turn.effect(Rearm(run))
 
 
@@ -72,7 +72,7 @@ def make_normal(turn: Turn, identity: str | None = None, *, offer: bool = True) 
         run.arm(task.scheduled_at + timeout, 0, WORKFLOW_TASK)
     if not task.started_event_id and offer:
         task.stamp = turn.next_stamp()
-        turn.effect(OfferWorkflowTask(run))
+        turn.effect(OfferWorkflowTask(run, task.stamp))
 
 
 def forget_speculative(turn: Turn) -> None:

@@ -115,5 +115,5 @@ def _record(turn: Turn, override: VersioningOverride | None, priority: Priority 
     turn.buffer(event)  # which writes a speculative task that waits, and offers it anew
     apply_options(run, event)  # at once, also while the event is buffered
     if task is not None and task is run.workflow_task and not task.started_event_id:  # it finds its new place in line
-        run.workflow_task = task.replace(stamp=turn.next_stamp())
-        turn.effect(OfferWorkflowTask(run))
+        run.workflow_task = task = task.replace(stamp=turn.next_stamp())
+        turn.effect(OfferWorkflowTask(run, task.stamp))

@@ -122,7 +122,8 @@ def schedule_workflow_task(turn: Turn, *, break_backoff: bool = False, offer: bo
             if run.sticky_timeout:
                 run.arm(turn.now + run.sticky_timeout, 0, WORKFLOW_TASK)
     if offer:
-        turn.effect(OfferWorkflowTask(run))
+        assert run.workflow_task is not None
+        turn.effect(OfferWorkflowTask(run, run.workflow_task.stamp))
 
 
 def _start_to_close(turn: Turn, attempt: int) -> int:
@@ -359,7 +360,7 @@ def _move_to_normal(turn: Turn, task: WorkflowTask) -> None:
     run.workflow_task = task.replace(queue=run.task_queue, sticky=False, stamp=_new_stamp(turn, task))
     if not task.speculative:
         turn.touch()
-    turn.effect(OfferWorkflowTask(run))
+    turn.effect(OfferWorkflowTask(run, run.workflow_task.stamp))
 
 
 def _new_stamp(turn: Turn, task: WorkflowTask) -> int:

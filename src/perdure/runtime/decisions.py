@@ -247,7 +247,7 @@ class Decisions:
                     if isinstance(effect, Entry):
                         self.enter(effect)
                     elif isinstance(effect, OfferWorkflowTask):
-                        self._dispatch.offer_workflow_task(loaded, effect.run)
+                        self._dispatch.offer_workflow_task(loaded, effect.run, effect.stamp)
                     elif isinstance(effect, OfferActivityTask):
                         if effect.scheduled_event_id:
                             self._dispatch.offer_activity_task(loaded, effect.run, effect.scheduled_event_id)

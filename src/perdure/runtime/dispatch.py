@@ -58,9 +58,9 @@ class Dispatch:
         self._admission: Alarm | None = None
 
     # ---- offers
-    def offer_workflow_task(self, loaded: Loaded, run: Run) -> None:
+    def offer_workflow_task(self, loaded: Loaded, run: Run, stamp: int) -> None:
         task = run.workflow_task
-        if task is None or task.started_event_id:
+        if task is None or task.started_event_id or task.stamp != stamp:
             return
         key = (loaded.key[0], task.queue, WORKFLOW_QUEUE)
         now = self._runtime.monotonic.now()

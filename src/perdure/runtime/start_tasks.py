@@ -173,7 +173,7 @@ class _OfferAgain(Insistent):
         if run is None or (task.task_no and not self._row) or not self._start.waits(run):
             return PENDING
         if task.queue[2] == WORKFLOW_QUEUE:
-            shared.effects.append(OfferWorkflowTask(run))
+            shared.effects.append(OfferWorkflowTask(run, task.stamp))
         else:
             shared.effects.append(OfferActivityTask(run, task.scheduled_event_id))
         return PENDING
