@@ -31,17 +31,26 @@ def note_build_id(run: Run, build_id: str) -> None:
 @lru_cache(256)
 def _with_build_id(known: bytes | None, build_id: str) -> bytes:
     """The BuildIds attribute, a serialised Payload, with one more build."""
-    before: list[str] = json.loads(Payload.FromString(known).data) if known is not None else ["unversioned"]
-    now = list(before)
+    now = ["unversioned"] if known is None else _builds(known)
     if build_id and f"unversioned:{build_id}" not in now:
         now.append(f"unversioned:{build_id}")
-    if known is not None and now == before:
+    elif known is not None:
         return known
     value = Payload()
     value.metadata["encoding"] = b"json/plain"
     value.metadata["type"] = b"KeywordList"
     value.data = json.dumps(now, separators=(",", ":")).encode()
     return value.SerializeToString(deterministic=True)
+
+
+def _builds(known: bytes) -> list[str]:
+    """Those of the attribute, which a client may have given: as one word, or as something else altogether."""
+    try:
+        given = json.loads(Payload.FromString(known).data)
+    except ValueError:
+        return []
+    words = given if isinstance(given, list) else [given]
+    return [word for word in words if isinstance(word, str)]
 
 
 def note_reset_point(run: Run, binary_checksum: str, build_id: str, completed_event_id: int, at: int) -> None:
