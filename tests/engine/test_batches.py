@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perdure.clock import SeededEntropy
-from perdure.engine.batches.jobs import COMPLETED, Job, start_job, take_targets
+from perdure.engine.batches.jobs import COMPLETED, Job, refuse_targets, start_job, take_targets
 from perdure.engine.effects import Send
 from perdure.engine.execution import BATCH, Execution
 from perdure.engine.kinds import KINDS
@@ -97,8 +97,9 @@ def test_pages_of_targets_follow_each_other() -> None:
     pages = [([("order-0", "run-0"), ("order-1", "run-1")], b"page 2"), ([("order-2", "run-2")], b"")]
     asked, sent = [], []
     for targets, token in pages:
-        asked.append((scene.job.listing, scene.job.token))
-        take_targets(scene.shared(), scene.record, targets, token, 3)
+        page = scene.job.token
+        asked.append((scene.job.listing, page))
+        take_targets(scene.shared(), scene.record, page, targets, token, 3)
         for message in scene.after(1):
             sent.append(message.to_workflow_id)
             scene.answer(message)
@@ -119,3 +120,21 @@ def test_a_job_is_done_when_its_last_target_has_answered() -> None:
 
     assert scene.record.status == COMPLETED
     assert (scene.job.complete, scene.job.failed) == (1, 1)
+
+
+def test_a_page_of_targets_that_comes_twice_is_taken_once() -> None:
+    """A look-up that took its time was asked for again: its answer may come when the next page is awaited."""
+    scene = Scene(targets=None, per_second=1000)
+    scene.after(0)
+    first = [("order-0", "run-0")]
+    take_targets(scene.shared(), scene.record, b"", first, b"page 2", 2)
+    [message] = scene.after(1)
+    scene.answer(message)
+    scene.after(1)
+    assert scene.job.listing
+
+    take_targets(scene.shared(), scene.record, b"", first, b"page 2", 2)
+    refuse_targets(scene.shared(), scene.record, b"", "a filter that cannot be read")
+
+    assert (scene.job.listing, scene.job.total, scene.job.next_number) == (True, 2, 1)
+    assert scene.record.running

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from perdure.engine.execution import WORKFLOW
 from perdure.engine.messages import DONE, BatchOperation, BatchResult
 from perdure.engine.turn import Shared
 from perdure.errors import InvalidArgument, NotFound
+from perdure.runtime import lookups
 from perdure.runtime.inputs import Input, Outcome
 from perdure.storage.sqlite import SqliteStore
 from tests.api.client import NAMESPACE, execution, start_request
@@ -254,3 +256,30 @@ async def test_a_job_about_nothing_is_done_at_once(world: World) -> None:
 
     done = await described(world)
     assert (done.state, done.total_operation_count) == (COMPLETED, 0)
+
+
+async def test_a_look_up_that_takes_long_is_not_made_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job asks again after ten seconds; what it is told late must not pass for its next page."""
+    monkeypatch.setattr(lookups, "PAGE", 5)
+    orders = await start_orders(world, 12)
+    gates: list[asyncio.Event] = []
+    real = world.store.list_executions
+
+    async def slow(*arguments: Any) -> Any:
+        found = await real(*arguments)
+        gates.append(asyncio.Event())
+        if len(gates) in (1, 3):
+            await gates[-1].wait()
+        return found
+
+    world.store.list_executions = slow
+    await world.ask_patiently(signal_all(per_second=50))
+    await pass_seconds(world, 13)
+    assert len(gates) == 1
+    gates[0].set()
+    await pass_seconds(world, 2)
+    for gate in gates:
+        gate.set()
+    await pass_seconds(world, 15)
+
+    assert [await signals(world, order) for order in orders] == [1] * 12

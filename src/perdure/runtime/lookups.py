@@ -40,27 +40,30 @@ async def batch_query(namespace: Namespace, text: str, operation_type: int) -> Q
 class Lookups:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[tuple[str, str, str], asyncio.Task[None]] = {}
+        """By namespace ID, job and run ID: what is being looked up."""
 
     def start(self, record: Record) -> None:
         """Look up the job's next page when what was decided so far is durable, so that it sees all of it."""
         job: Job = record.state
         key = (record.namespace_id, record.execution_id, record.run_id)
+        if key in self._tasks:
+            return  # it takes its time; the job asks again if it finds nothing
         what = (job.query, job.operation_type, job.token, job.counted)
 
         def look_up() -> None:
-            task = asyncio.get_running_loop().create_task(self._look_up(key, *what))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            if key not in self._tasks:
+                task = self._tasks[key] = asyncio.get_running_loop().create_task(self._look_up(key, *what))
+                task.add_done_callback(lambda _: self._tasks.pop(key, None))
 
         self._runtime.after_commit(look_up)
 
     def close(self) -> None:
-        for task in self._tasks:
+        for task in list(self._tasks.values()):
             task.cancel()
 
     async def _look_up(
-        self, key: tuple[str, str, str], text: str, operation_type: int, token: bytes, counted: bool
+        self, key: tuple[str, str, str], text: str, operation_type: int, asked: bytes, counted: bool
     ) -> None:
         runtime = self._runtime
         namespace = runtime.namespaces.find_by_id(key[0])
@@ -71,16 +74,16 @@ class Lookups:
             total = 0
             if not counted:
                 total = sum(number for _, number in await runtime.store.count_executions(key[0], query))
-            rows, token = await runtime.store.list_executions(key[0], query, PAGE, token)
+            rows, token = await runtime.store.list_executions(key[0], query, PAGE, asked)
         except InvalidArgument as error:
             reason = error.message
-            self._tell(key, lambda shared, record: refuse_targets(shared, record, reason))
+            self._tell(key, lambda shared, record: refuse_targets(shared, record, asked, reason))
             return
         except (PerdureError, StoreFailed) as error:  # the job asks again in a while
             runtime.log.warning("targets of a batch job not found", job_id=key[1], error=str(error))
             return
         targets = [(row.workflow_id, row.run_id) for row in rows]
-        self._tell(key, lambda shared, record: take_targets(shared, record, targets, token, total))
+        self._tell(key, lambda shared, record: take_targets(shared, record, asked, targets, token, total))
 
     def _tell(self, key: tuple[str, str, str], decide: Any) -> None:
         namespace_id, job_id, run_id = key

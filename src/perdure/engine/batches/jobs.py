@@ -203,9 +203,12 @@ def _look_up(turn: RecordTurn, job: Job) -> None:
     turn.touch()
 
 
-def take_targets(shared: Shared, record: Record | None, targets: Iterable[Target], token: bytes, total: int) -> None:
-    """The page that was asked for. `token` empty: the last one. `total` counts once."""
-    if record is None or not record.running or not record.state.listing:
+def take_targets(
+    shared: Shared, record: Record | None, asked: bytes, targets: Iterable[Target], token: bytes, total: int
+) -> None:
+    """The page after `asked`, if that is still wanted: it may have been asked for twice. `token` is for the next one,
+    empty: it was the last. `total` counts once."""
+    if record is None or not _awaits(record, asked):
         return
     job: Job = record.state
     turn = RecordTurn(shared, record)
@@ -221,11 +224,16 @@ def take_targets(shared: Shared, record: Record | None, targets: Iterable[Target
     _settle(turn, job)
 
 
-def refuse_targets(shared: Shared, record: Record | None, reason: str) -> None:
+def refuse_targets(shared: Shared, record: Record | None, asked: bytes, reason: str) -> None:
     """They cannot be looked up, and never will be."""
-    if record is not None and record.running:
+    if record is not None and _awaits(record, asked):
         record.state.stop_reason = reason
         _end(RecordTurn(shared, record), record.state, FAILED)
+
+
+def _awaits(record: Record, asked: bytes) -> bool:
+    job: Job = record.state
+    return record.running and job.listing and job.token == asked
 
 
 # ---- work
