@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 import temporalio.api.workflowservice.v1 as ws
+from temporalio.api.enums.v1 import TaskQueueKind
 
+from perdure.clock import SkippingTime
+from perdure.config import Config
 from perdure.errors import Unavailable
 from perdure.runtime.start_tasks import StartTask
 from perdure.storage.sqlite import SqliteStore
@@ -15,11 +18,14 @@ from perdure.storage.store import StoreFailed
 from tests.api.client import (
     NAMESPACE,
     QUEUE,
+    queue,
     schedule_activity,
     signal_request,
     start_request,
+    start_timer,
 )
 from tests.runtime.test_mail import settle
+from tests.support import runtime_world
 from tests.support.runtime_world import World, running
 
 NOWHERE = "00000000-0000-0000-0000-000000000000"
@@ -255,3 +261,40 @@ async def test_an_activity_that_was_lost_with_its_answer_is_given_out_when_its_r
     await world.settle()
 
     assert await gets_a_task(world, world.poll_activity())
+
+
+async def test_a_task_of_a_stopped_worker_is_not_lost_when_its_run_cannot_be_read(world: World) -> None:
+    await world.start_workflow()
+    own = queue("own")
+    own.kind, own.normal_name = TaskQueueKind.TASK_QUEUE_KIND_STICKY, QUEUE
+    task = world.poll()
+    parked = world.poll(task_queue=own)
+    await world.settle()
+    completion = ws.RespondWorkflowTaskCompletedRequest(namespace=NAMESPACE, task_token=task.reply.task_token)
+    completion.sticky_attributes.worker_task_queue.name = "own"
+    completion.sticky_attributes.schedule_to_start_timeout.seconds = 3600
+    await world.ask(completion)
+    parked.leave()
+    await world.ask(signal_request())
+    world.forget("order-1")
+    world.store.reads_fail = {"load_execution"}
+    await world.ask(ws.ShutdownWorkerRequest(namespace=NAMESPACE, sticky_task_queue="own", identity="worker"))
+    world.store.reads_fail = set()
+
+    assert await gets_a_task(world, world.poll())
+
+
+# ---- of when something is due
+async def test_time_skips_on_after_a_read_of_what_is_due_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = runtime_world.ManualTime
+    monkeypatch.setattr(runtime_world, "ManualTime", lambda clock: SkippingTime(real(clock)))
+    async with running(config=Config(time_skipping=True, time_locked=False)) as world:
+        await world.start_workflow()
+        task = world.poll()
+        await world.settle()
+        world.store.reads_fail = {"due_runs"}
+        world.complete(task.reply, start_timer(seconds=7200))
+        await world.settle()
+        world.store.reads_fail = set()
+
+        assert await gets_a_task(world, world.poll())

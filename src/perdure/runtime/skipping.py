@@ -25,7 +25,9 @@ from perdure.clock import SECOND, SkippingTime
 from perdure.config import ConfigError
 from perdure.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, PerdureError
 from perdure.runtime.alarms import Alarm
+from perdure.runtime.inputs import RETRY_SECONDS
 from perdure.runtime.owners import Owners
+from perdure.storage.store import StoreFailed
 
 if TYPE_CHECKING:
     from perdure.runtime.executions import Key
@@ -323,13 +325,19 @@ class Skipper:
             watchers, self._watchers = self._watchers, []
             for idle in watchers:
                 idle()
-        if self.may_skip:
-            due = self._earliest()
-            if due is not None and (due <= SkippingTime.LAST or due <= self.time.now()):
-                self._skip_to(due)
-            elif due is not None:
-                self._tell_of_end()
-        self._end_sleeps()
+        try:
+            if self.may_skip:
+                due = self._earliest()
+                if due is not None and (due <= SkippingTime.LAST or due <= self.time.now()):
+                    self._skip_to(due)
+                elif due is not None:
+                    self._tell_of_end()
+        except StoreFailed as failure:
+            runtime = self._runtime
+            runtime.log.error("what is due next cannot be read, will retry", reason=str(failure))
+            runtime.alarms.at(runtime.monotonic.now() + RETRY_SECONDS, self.poke)
+        finally:
+            self._end_sleeps()
 
     def _earliest(self) -> int | None:
         wake = self._runtime.wakes.earliest()

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from perdure.call import PENDING, Pending
 from perdure.engine.execution import WORKFLOW
-from perdure.engine.turn import Turn
+from perdure.engine.finishing import finish
+from perdure.engine.state import Run
+from perdure.engine.turn import Shared, Turn
 from perdure.engine.workflow_tasks import sticky_unavailable
 from perdure.matching import Task
-from perdure.runtime.inputs import Input
+from perdure.runtime.inputs import Insistent
 from perdure.runtime.polls import WORKFLOW_QUEUE
 from perdure.runtime.query_tasks import QueryTask
 from perdure.runtime.start_tasks import Lost
@@ -55,11 +57,25 @@ def _leave_sticky(runtime: Runtime, task: Task) -> None:
         return
     if isinstance(task.query, Lost):
         return  # its start-to-close timeout decides
+    runtime.enter(_LeaveSticky(runtime, task))
 
-    def move(turn: Turn) -> Pending:
-        sticky_unavailable(turn, task.stamp)
+
+class _LeaveSticky(Insistent):
+    """The task goes to the normal queue, and its row with it."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, runtime: Runtime, task: Task) -> None:
+        super().__init__(runtime, (task.queue[0], WORKFLOW, task.execution_id), task.run_id, self._move, starts=True)
+        self._task = task
+
+    def _move(self, shared: Shared, run: Run | None) -> Pending:
+        if run is not None:
+            turn = Turn(shared, run)
+            sticky_unavailable(turn, self._task.stamp)
+            finish(turn)
         return PENDING
 
-    if task.task_no:
-        runtime.committer.task_done(task.task_no)
-    runtime.enter(Input(runtime, (task.queue[0], WORKFLOW, task.execution_id), task.run_id, move))
+    def decided(self) -> None:
+        if self._task.task_no:
+            self.runtime.committer.task_done(self._task.task_no)
