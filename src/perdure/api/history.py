@@ -24,7 +24,7 @@ from perdure.engine.framing import field
 from perdure.engine.state import Run
 from perdure.engine.virtual_events import virtual_events
 from perdure.enums import EventType, HistoryEventFilterType, TimeoutType
-from perdure.errors import InvalidArgument, Unavailable
+from perdure.errors import InvalidArgument, PerdureError, Unavailable
 from perdure.runtime.histories import PAGE_BYTES, PAGE_EVENTS, cut, frames
 from perdure.runtime.inputs import Outcome
 from perdure.runtime.namespaces import Namespace
@@ -92,10 +92,12 @@ class _Read:
     """One call of GetWorkflowExecutionHistory, from its first look to its answer."""
 
     __slots__ = (
+        "_asked",
         "_call",
         "_cancel_watch",
         "_close_only",
         "_first",
+        "_looks",
         "_most",
         "_namespace",
         "_raw",
@@ -120,7 +122,7 @@ class _Read:
         self._namespace = namespace
         self._call = call
         self._workflow_id = request.execution.workflow_id
-        self._run_id = page.run_id
+        self._asked = self._run_id = page.run_id
         self._first = page.next_event_id
         self._most = _page_events(request.maximum_page_size)
         self._wait = request.wait_new_event
@@ -128,13 +130,14 @@ class _Read:
         self._raw = call.client_name in _WITHOUT_TRANSIENT
         self._rewrites = self._close_only and _FOLLOWS not in call.metadata.get("supported-features", "")
         self._until = 0.0
+        self._looks = 0
         self._cancel_watch: Callable[[], None] | None = None
         self._timer: Any = None  # whatever the runtime's alarms give, with a `cancel`
 
     def look(self) -> None:
         self._runtime.inspect(self._namespace, self._workflow_id, self._run_id, self._looked, self._call)
 
-    def _looked(self, execution: Execution, run: Run) -> Reply | Pending:
+    def _looked(self, execution: Execution, run: Run) -> Reply | Pending | Outcome:
         self._run_id = run.run_id
         last = run.history_length
         if self._close_only:
@@ -150,7 +153,12 @@ class _Read:
             def came(blob: bytes, end: int) -> None:
                 self._answer_page(blob, end, last, virtual, goes_on)
 
-            self._runtime.histories.read(run, self._first, upto, PAGE_BYTES, came)
+            def read() -> None:
+                self._runtime.histories.read(run, self._first, upto, PAGE_BYTES, came)
+
+            if virtual:  # no event is written of it: only behind the barrier is it true
+                return Outcome(PENDING, committed=read)
+            read()
             return PENDING
         if run.running and self._wait:
             return self._wait_for(run)
@@ -173,8 +181,18 @@ class _Read:
         self._call.finish(_answer(_as_continued(blob) if self._rewrites else blob, b""))
 
     def _look_after_commit(self) -> None:
-        """What the run shows is decided but not durable yet, so nobody may see it."""
-        self._runtime.after_commit(self.look)
+        """What the run shows is decided but not durable yet, so nobody may see it. If it is refused, there may be
+        another run."""
+        committer = self._runtime.committer
+        if committer.failed:
+            self._call.fail(Unavailable(committer.trouble))
+            return
+
+        def refused(error: PerdureError) -> None:
+            self._run_id = self._asked
+            self.look()
+
+        self._runtime.after_commit(self.look, refused)
 
     def _token(self, next_event_id: int) -> bytes:
         return HistoryPage(self._run_id, next_event_id, 0, self._close_only).encode()
@@ -190,14 +208,21 @@ class _Read:
             self._call.on_gone(self._stop)
         if now >= self._until:
             return self._nothing_new()
-        self._cancel_watch = self._runtime.histories.watch(run, self._woken)
+        self._stop()  # what was watched before, if that was refused
+        if self._call.gone:
+            return PENDING
+        self._looks += 1
+        number = self._looks
+        self._cancel_watch = self._runtime.histories.watch(run, lambda: self._woken(number))
         self._timer = self._runtime.call_at(self._until, self._timed_out)
         return PENDING
 
     def _nothing_new(self) -> Reply:
         return _answer(b"", self._token(self._first) if self._wait else b"")
 
-    def _woken(self) -> None:
+    def _woken(self, number: int) -> None:
+        if number != self._looks:
+            return  # it looks at what came after
         self._cancel_watch = None
         self._stop()
         if not self._call.gone:

@@ -111,6 +111,11 @@ class Committer:
         return len(self._open.runs) >= MAX_RUNS or self._open.bytes >= MAX_BYTES
 
     @property
+    def failed(self) -> bool:
+        """Nothing will be durable any more."""
+        return self._failed
+
+    @property
     def open_runs(self) -> int:
         """How many runs the open batch will write."""
         return len(self._open.runs)

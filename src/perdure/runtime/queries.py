@@ -68,7 +68,7 @@ class Queries:
         """Answer `call` with a QueryWorkflowResponse or an error, some time before its deadline."""
         condition = request.query_reject_condition
         query = request.query.SerializeToString()
-        admitted = False
+        admission = _Admission(self, call)
 
         def look(execution: Execution, run: Run) -> QueryWorkflowResponse | Pending:
             rejected = (condition == _NOT_OPEN and run.status != RUNNING) or (
@@ -78,15 +78,14 @@ class Queries:
                 response = QueryWorkflowResponse()
                 response.query_rejected.status = run.status  # type: ignore[assignment] # an int of that enum
                 return response
-            nonlocal admitted
-            if not admitted:  # decided again it is on its way already: `ask_again` sees to what waits
-                self._admit(key, run, query, call)
-                admitted = True
+            if admission.item is None and not call.gone:
+                # Decided again it is on its way already: `ask_again` sees to what waits.
+                admission.item = self._admit(key, run_id, run, query, call)
             return PENDING
 
-        self._runtime.inspect_key(key, run_id, look, call)
+        self._runtime.inspect_key(key, run_id, look, admission)
 
-    def _admit(self, key: Key, run: Run, query: bytes, call: Call) -> None:
+    def _admit(self, key: Key, asked_run_id: str, run: Run, query: bytes, call: Call) -> QueryTask:
         """Raises what the reference answers for runs that cannot be queried now."""
         task = run.workflow_task
         if not run.running and not run.completed_tasks:
@@ -99,11 +98,11 @@ class Queries:
                 raise WorkflowNotReady("Workflow task is not scheduled yet.")
         if task is not None and task.attempt >= 3:
             raise WorkflowNotReady("Unable to query workflow due to Workflow Task in failed state.")
-        item = QueryTask(self._runtime.entropy.uuid(), key, run.run_id, query, call)
+        item = QueryTask(self._runtime.entropy.uuid(), key, asked_run_id, run.run_id, query, call)
         if run.completed_tasks and (not run.running or task is None):
             self._watch_over(item, until)
             self._dispatch(item, run)
-            return
+            return item
         loaded = self._runtime.executions.get(key)
         if loaded.queries:
             raise ResourceExhausted(
@@ -113,6 +112,7 @@ class Queries:
             )
         self._watch_over(item, until)
         loaded.queries.append(item)
+        return item
 
     def _watch_over(self, item: QueryTask, until: float) -> None:
         runtime = self._runtime
@@ -130,7 +130,7 @@ class Queries:
                 self._fail(item, FailedPrecondition("no poller seen for task queue recently, worker may be down"))
 
         item.alarm = runtime.alarms.at(until - NO_POLLER_MARGIN_SECONDS, check)
-        item.call.on_gone(lambda: self._forget(item))
+        item.call.on_gone(lambda: self.forget(item))
 
     # ---- direct dispatch
     def _dispatch(self, item: QueryTask, run: Run) -> None:
@@ -205,7 +205,11 @@ class Queries:
                     runtime.matching.cancel(poller, now)
                     runtime.matching.release(poller, now)
                     item.handed_out = False
-                    runtime.dispatch.offer_query(task.queue, item)
+                    alarm = item.sticky_alarm
+                    if alarm is not None and alarm.callback is None:  # it rang meanwhile
+                        self._sticky_timed_out(item)
+                    else:
+                        runtime.dispatch.offer_query(task.queue, item)
 
             if sticky:
                 came(b"", run.next_event_id - 1)
@@ -235,12 +239,13 @@ class Queries:
             nonlocal waits
             if not item.done and not waits:  # decided again it waits already, or is asked
                 waits = True
+                item.run_id = run.run_id
                 loaded = self._runtime.executions.get(item.key)
                 loaded.queries.append(item)
                 self.unblock(loaded, run)
             return PENDING
 
-        self._runtime.inspect_key(item.key, item.run_id, look, _Asker(self, item))
+        self._runtime.inspect_key(item.key, item.asked_run_id, look, _Asker(self, item))
 
     def complete(self, token: TaskToken, request: RespondQueryTaskCompletedRequest) -> None:
         """A worker answered a direct query. Raises NotFound when nobody waits for it any more."""
@@ -300,7 +305,7 @@ class Queries:
     def _succeed(self, item: QueryTask, result: bytes) -> None:
         if item.done:
             return
-        self._forget(item)
+        self.forget(item)
         response = QueryWorkflowResponse()
         response.query_result.MergeFromString(result)
         item.call.finish(response)
@@ -308,10 +313,10 @@ class Queries:
     def _fail(self, item: QueryTask, error: PerdureError) -> None:
         if item.done:
             return
-        self._forget(item)
+        self.forget(item)
         item.call.fail(error)
 
-    def _forget(self, item: QueryTask) -> None:
+    def forget(self, item: QueryTask) -> None:
         item.done = True
         for alarm in (item.alarm, item.sticky_alarm):
             if alarm is not None:
@@ -332,6 +337,31 @@ class Queries:
     def close(self) -> None:
         for item in list(self._direct.values()):
             self._fail(item, DeadlineExceeded("the server is shutting down"))
+
+
+class _Admission:
+    """The caller of a query, and what became of it: told of an error, it has no query under way."""
+
+    __slots__ = ("_call", "_queries", "item")
+
+    def __init__(self, queries: Queries, call: Call) -> None:
+        self._queries = queries
+        self._call = call
+        self.item: QueryTask | None = None
+
+    @property
+    def gone(self) -> bool:
+        return self._call.gone
+
+    def finish(self, reply: Reply) -> bool:
+        if self.item is not None:
+            self._queries.forget(self.item)
+        return self._call.finish(reply)
+
+    def fail(self, error: PerdureError) -> None:
+        if self.item is not None:
+            self._queries.forget(self.item)
+        self._call.fail(error)
 
 
 class _Asker:

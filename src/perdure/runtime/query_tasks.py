@@ -22,6 +22,7 @@ class QueryTask:
 
     __slots__ = (
         "alarm",
+        "asked_run_id",
         "call",
         "done",
         "handed_out",
@@ -34,10 +35,12 @@ class QueryTask:
         "workflow_id",
     )
 
-    def __init__(self, query_id: str, key: Key, run_id: str, query: bytes, call: Call) -> None:
+    def __init__(self, query_id: str, key: Key, asked_run_id: str, run_id: str, query: bytes, call: Call) -> None:
         self.query_id = query_id
         self.key = key
         self.workflow_id = key[2]
+        self.asked_run_id = asked_run_id
+        """Empty: the current one."""
         self.run_id = run_id
         self.query = query
         """Serialised WorkflowQuery."""

@@ -18,6 +18,7 @@ from perdure.engine.limits import Limits
 from perdure.engine.record import Record
 from perdure.engine.state import Run
 from perdure.engine.turn import Shared, Turn
+from perdure.errors import PerdureError
 from perdure.log import Log
 from perdure.matching import Matching
 from perdure.matching.workers import WorkerRegistry
@@ -317,9 +318,12 @@ class Runtime:
     def call_at(self, deadline: float, callback: Callable[[], None]) -> Alarm:
         return self.alarms.at(deadline, callback)
 
-    def after_commit(self, callback: Callable[[], object]) -> None:
-        """Call back when all that was decided so far is durable, or is given up: what is read then is true."""
-        self.committer.follow(Callback(callback), self.committer.newest_no)
+    def after_commit(
+        self, callback: Callable[[], object], refused: Callable[[PerdureError], object] | None = None
+    ) -> None:
+        """Call back when all that was decided so far is durable, or is given up: what is read then is true. `refused`:
+        whom to call in that case."""
+        self.committer.follow(Callback(callback, refused), self.committer.newest_no)
 
     def answer_after_commit(self, waiter: Waiter, reply: Reply) -> None:
         """Answer with what was seen of undecided things (namespaces) once all of it is durable."""

@@ -13,6 +13,13 @@ AREA = Area(
 fault = AREA.fault
 
 fault(
+    "a workflow task that changed before it was offered is offered twice",
+    "runtime/dispatch.py",
+    "        if task is None or task.started_event_id or task.stamp != stamp:",
+    "        if task is None or task.started_event_id:",
+    "tests/runtime/test_updates.py",
+)
+fault(
     "a start that was given up offers a task whose row never came to be",
     "runtime/start_tasks.py",
     "        if run is None or (task.task_no and not self._row) or not self._start.waits(run):",

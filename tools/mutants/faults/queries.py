@@ -22,8 +22,22 @@ fault(
 fault(
     "a query that its worker left is not asked again",
     "runtime/queries.py",
-    "                    item.handed_out = False\n                    runtime.dispatch.offer_query(task.queue, item)",
-    "                    item.handed_out = False",
+    "                    else:\n                        runtime.dispatch.offer_query(task.queue, item)",
+    "",
+)
+fault(
+    "a query that was refused stays in the way of others",
+    "runtime/queries.py",
+    "        if self.item is not None:\n            self._queries.forget(self.item)\n        self._call.fail(error)",
+    "        self._call.fail(error)",
+    "tests/runtime/test_what_callers_see.py",
+)
+fault(
+    "a query that its worker left when its time there was over goes back there",
+    "runtime/queries.py",
+    "                    if alarm is not None and alarm.callback is None:",
+    "                    if alarm is not None and alarm is item:",
+    "tests/runtime/test_what_callers_see.py",
 )
 fault(
     "a query waits for a sticky worker that is gone",
