@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 from temporalio.api.enums.v1 import HistoryEventFilterType
@@ -59,6 +60,7 @@ class World:
 
     def __init__(self, events: int, durable: int) -> None:
         self.limits = Limits()
+        self.committer = SimpleNamespace(failed=False, trouble="")
         self.namespaces = Namespaces(SeededEntropy(1), self.limits)
         self.namespaces.ensure("default")
         self.monotonic = self.histories = self
@@ -107,7 +109,7 @@ class World:
         self.alarms.append(Alarm(due, ring))
         return self.alarms[-1]
 
-    def after_commit(self, callback: Callable[[], None]) -> None:
+    def after_commit(self, callback: Callable[[], None], refused: Callable[[Any], None] | None = None) -> None:
         self.waiting.append(callback)
 
 
