@@ -176,6 +176,29 @@ async def test_a_start_that_met_a_defect_in_the_batch_of_its_task_does_not_come_
     assert len(rows(world)) == 1
 
 
+async def test_an_activitys_start_that_could_not_read_does_not_come_back_beside_one_that_was_changed(
+    world: World,
+) -> None:
+    await world.start_workflow()
+    await world.step(schedule_activity("a"))
+    world.forget("order-1")
+    world.store.reads_fail = {"load_execution"}
+    unread = world.poll_activity()
+    await world.settle()
+    assert isinstance(unread.error, Unavailable)
+    world.store.reads_fail = set()
+    change = ws.UpdateActivityOptionsRequest(namespace=NAMESPACE, identity="ops", id="a")
+    change.execution.workflow_id = "order-1"
+    change.activity_options.priority.priority_key = 1
+    change.update_mask.paths.append("priority.priority_key")
+    await world.ask(change)
+    assert [row.priority for row in rows(world, 2)] == [1, 3]
+
+    await world.pass_time(2)
+
+    assert [row.priority for row in rows(world, 2)] == [1]
+
+
 async def test_a_start_that_could_not_read_does_not_come_back_when_the_row_of_its_task_was_refused(
     world: World,
 ) -> None:

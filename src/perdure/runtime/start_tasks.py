@@ -142,17 +142,9 @@ class StartTask(Entry):
             enter_later(_OfferAgain(self), error)
 
     def waits(self, run: Run) -> bool:
-        """Whether it is this task, and no later one, that the run has."""
-        task = self.task
-        if task.queue[2] == ACTIVITY_QUEUE:
-            activity = run.activities.get(task.scheduled_event_id)
-            return activity is not None and activity.stamp == task.stamp
-        pending = run.workflow_task
-        return (
-            pending is not None
-            and pending.scheduled_event_id == task.scheduled_event_id
-            and pending.stamp == task.stamp
-        )
+        """Whether it is this attempt, and no later one, that the run's activity has."""
+        activity = run.activities.get(self.task.scheduled_event_id)
+        return activity is not None and activity.stamp == self.task.stamp
 
 
 class _OfferAgain(Insistent):
@@ -170,11 +162,11 @@ class _OfferAgain(Insistent):
     def _offer(self, shared: Shared, run: Run | None) -> Pending:
         task = self._start.task
         self._row = task.task_no in self.runtime.matching.rows.departed
-        if run is None or (task.task_no and not self._row) or not self._start.waits(run):
+        if run is None or (task.task_no and not self._row):
             return PENDING
         if task.queue[2] == WORKFLOW_QUEUE:
             shared.effects.append(OfferWorkflowTask(run, task.stamp))
-        else:
+        elif self._start.waits(run):
             shared.effects.append(OfferActivityTask(run, task.scheduled_event_id))
         return PENDING
 
