@@ -32,6 +32,8 @@ WORKFLOWS = 1000
 SLEEPS = 3
 YEAR_MS = 365 * 86_400_000
 SECONDS_ALLOWED = 8.0
+YARDSTICK_SECONDS = 0.06
+"""What `yardstick` takes on a machine where the above holds."""
 POLLERS = 4
 
 
@@ -128,13 +130,26 @@ def firings(call: Caller, workflow_id: str) -> list[int]:
 def test_a_thousand_workflows_that_sleep_up_to_a_year_three_times_take_seconds() -> None:
     # The event loop that the server's program runs on.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        pace = yardstick()
         delayed, busy = waited_for_processor(), time.process_time()
         took = runner.run(all_sleep())
         delayed, busy = waited_for_processor() - delayed, time.process_time() - busy
+        slowness = max(1.0, pace / YARDSTICK_SECONDS, yardstick() / YARDSTICK_SECONDS)
     print(f"\n{WORKFLOWS} workflows: {took:.2f} s, {busy:.2f} s of processor, kept from one for {delayed:.2f} s")
+    print(f"this machine is {slowness:.2f} times slower than it should be")
 
     # Less what other programs took of this machine; a worker and a server that alternate need what both need.
-    assert took - delayed < SECONDS_ALLOWED
+    assert took - delayed < SECONDS_ALLOWED * slowness
+
+
+def yardstick() -> float:
+    """Seconds of processor for something that always takes the same: virtual machines are not always as fast."""
+    begin = time.thread_time()
+    total = 0
+    for number in range(3_000_000):
+        total += number & 7
+    assert total
+    return time.thread_time() - begin
 
 
 def waited_for_processor() -> float:
