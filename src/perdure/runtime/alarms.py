@@ -43,6 +43,9 @@ class Alarms:
             self._sweep()
         return alarm
 
+    def after(self, seconds: float, callback: Callable[[], None]) -> Alarm:
+        return self.at(self._monotonic.now() + seconds, callback)
+
     def close(self) -> None:
         """Nothing rings any more, also not what comes later."""
         self._closed = True

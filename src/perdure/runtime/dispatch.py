@@ -16,7 +16,6 @@ from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
 
 from perdure.call import PENDING, Call, Pending, Reply
 from perdure.engine import activities, workflow_tasks
-from perdure.engine.finishing import finish
 from perdure.engine.items import Activity
 from perdure.engine.record import Record
 from perdure.engine.standalone import attempts
@@ -324,11 +323,8 @@ class Dispatch:
         if isinstance(started, activities.StartedActivity):
             token = decode_token(started.token, ACTIVITY_TASK)
 
-            def undo(shared: Shared, run: Run | None) -> Pending:
-                if run is not None:
-                    turn = Turn(shared, run)
-                    activities.reissue_activity_task(turn, token)
-                    finish(turn)
+            def undo(turn: Turn) -> Pending:
+                activities.reissue_activity_task(turn, token)
                 return PENDING
 
             def undo_standalone(shared: Shared, record: Record | None) -> Pending:
@@ -337,7 +333,7 @@ class Dispatch:
                 return PENDING
 
             undone = undo_standalone if item.starts else undo
-            runtime.enter(Insistent(runtime, item.key, task.run_id, undone, starts=True))
+            runtime.enter(Insistent(runtime, item.key, task.run_id, undone, starts=item.starts))
             return
         again = Task(
             task.queue,

@@ -47,10 +47,10 @@ class FirstRows:
         self.landed = True
 
     def undone(self) -> None:
-        self.landed = False
+        """Told below."""
 
     def refused(self) -> None:
-        """Known already."""
+        self.landed = False
 
     def give_up(self, error: PerdureError) -> None:
         self.landed = False

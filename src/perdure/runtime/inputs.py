@@ -145,7 +145,7 @@ class Input(Entry):
 
 class Insistent(Input):
     """An input of our own that somebody depends on without waiting for it: when it cannot be decided now, it is tried
-    again later. `decide` must not refuse."""
+    again later. `decide` refuses only when there is nothing left to do, as its run is gone."""
 
     __slots__ = ()
 
@@ -160,5 +160,4 @@ def wait_after(error: PerdureError) -> float:
 
 
 def enter_later(item: Entry, error: PerdureError) -> None:
-    runtime = item.runtime
-    runtime.alarms.at(runtime.monotonic.now() + wait_after(error), lambda: runtime.enter(item))
+    item.runtime.alarms.after(wait_after(error), lambda: item.runtime.enter(item))

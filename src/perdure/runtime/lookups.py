@@ -47,12 +47,10 @@ class Lookups:
         """Look up the job's next page when what was decided so far is durable, so that it sees all of it."""
         job: Job = record.state
         key = (record.namespace_id, record.execution_id, record.run_id)
-        if key in self._tasks:
-            return  # it takes its time; the job asks again if it finds nothing
         what = (job.query, job.operation_type, job.token, job.counted)
 
         def look_up() -> None:
-            if key not in self._tasks:
+            if key not in self._tasks:  # else that takes its time; the job asks again if it finds nothing
                 task = self._tasks[key] = asyncio.get_running_loop().create_task(self._look_up(key, *what))
                 task.add_done_callback(lambda _: self._tasks.pop(key, None))
 

@@ -219,8 +219,7 @@ class Mail:
         """That receiver can take nothing: try again in a moment. What comes later does not overtake."""
         if key not in self._resting:
             self._resting.add(key)
-            runtime = self._runtime
-            runtime.alarms.at(runtime.monotonic.now() + RETRY_SECONDS, lambda: self._rested(key))
+            self._runtime.alarms.after(RETRY_SECONDS, lambda: self._rested(key))
 
     def _rested(self, key: Key) -> None:
         self._resting.discard(key)
@@ -231,10 +230,9 @@ class Mail:
         heap = self._waiting.get(delivery.key, [])
         heap[:] = [waiting for waiting in heap if waiting[1] is not delivery]
         heapify(heap)
-        runtime = self._runtime
-        now = runtime.monotonic.now()
-        runtime.alarms.at(now + DEFECT_SECONDS, lambda: self._back(delivery))
-        runtime.alarms.at(now, lambda: self.next(delivery.key))  # not from within: it may meet the same defect
+        alarms = self._runtime.alarms
+        alarms.after(DEFECT_SECONDS, lambda: self._back(delivery))
+        alarms.after(0.0, lambda: self.next(delivery.key))  # not from within: it may meet the same defect
 
     def _back(self, delivery: Delivery) -> None:
         self.put(delivery)

@@ -65,7 +65,7 @@ class Removal:
 
     def _again(self, pause: float) -> None:
         self._at_work = False
-        self._alarm = self._runtime.alarms.at(self._runtime.monotonic.now() + pause, self._round)
+        self._alarm = self._runtime.alarms.after(pause, self._round)
 
     def _round(self) -> None:
         self._at_work = True

@@ -206,7 +206,7 @@ class Runtime:
                 self._failed(rows)
                 return
             pause = 0.05 if rows else 5.0
-            self._housekeeping = self.alarms.at(self.monotonic.now() + pause, self._keep_house)
+            self._housekeeping = self.alarms.after(pause, self._keep_house)
 
         self.store.sweep(500, swept)
 

@@ -195,7 +195,7 @@ class Skipper:
                 )
 
         self._parked.append(take)
-        self._runtime.alarms.at(self._runtime.monotonic.now() + PATIENCE_SECONDS, refuse)
+        self._runtime.alarms.after(PATIENCE_SECONDS, refuse)
 
     # ---- sleeps
     def sleep(self, duration: int, ended: Callable[[], object]) -> Sleep:
@@ -333,9 +333,8 @@ class Skipper:
                 elif due is not None:
                     self._tell_of_end()
         except StoreFailed as failure:
-            runtime = self._runtime
-            runtime.log.error("what is due next cannot be read, will retry", reason=str(failure))
-            runtime.alarms.at(runtime.monotonic.now() + RETRY_SECONDS, self.poke)
+            self._runtime.log.error("what is due next cannot be read, will retry", reason=str(failure))
+            self._runtime.alarms.after(RETRY_SECONDS, self.poke)
         finally:
             self._end_sleeps()
 
@@ -397,7 +396,7 @@ class Skipper:
             if wanted and self.jumps == jumps and not self.may_skip and not self._closed:
                 self._runtime.log.warning("time does not skip", because="; ".join(self.explain()))
 
-        self._complaint = self._runtime.alarms.at(self._runtime.monotonic.now() + COMPLAIN_SECONDS, complain)
+        self._complaint = self._runtime.alarms.after(COMPLAIN_SECONDS, complain)
 
 
 def _check(due: int) -> None:

@@ -117,10 +117,9 @@ class StartTask(Entry):
         elif self.attempts >= ATTEMPTS:
             # The poll waits a little before it tries the next, as the store takes nothing now.
             self.over = True
-            later = runtime.monotonic.now() + RETRY_SECONDS
-            runtime.alarms.at(later, lambda: runtime.dispatch.next_for(self.poller))
+            runtime.alarms.after(RETRY_SECONDS, lambda: runtime.dispatch.next_for(self.poller))
             if lost:
-                runtime.alarms.at(later, lambda: runtime.dispatch.offer_again(task))
+                runtime.alarms.after(RETRY_SECONDS, lambda: runtime.dispatch.offer_again(task))
         elif lost or (self.stored and runtime.matching.take_again(task)):
             self.reply = self.error = None
             runtime.enter(self)
@@ -135,9 +134,7 @@ class StartTask(Entry):
             self.over = True
             runtime.dispatch.fail(self.poller, error)
         if isinstance(self.task.query, Lost):
-            runtime.alarms.at(
-                runtime.monotonic.now() + wait_after(error), lambda: runtime.dispatch.offer_again(self.task)
-            )
+            runtime.alarms.after(wait_after(error), lambda: runtime.dispatch.offer_again(self.task))
         else:
             enter_later(_OfferAgain(self), error)
 

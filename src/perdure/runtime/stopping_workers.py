@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 from perdure.call import PENDING, Pending
 from perdure.engine.execution import WORKFLOW
-from perdure.engine.finishing import finish
-from perdure.engine.state import Run
-from perdure.engine.turn import Shared, Turn
+from perdure.engine.turn import Turn
 from perdure.engine.workflow_tasks import sticky_unavailable
 from perdure.matching import Task
 from perdure.runtime.inputs import Insistent
@@ -66,14 +64,11 @@ class _LeaveSticky(Insistent):
     __slots__ = ("_task",)
 
     def __init__(self, runtime: Runtime, task: Task) -> None:
-        super().__init__(runtime, (task.queue[0], WORKFLOW, task.execution_id), task.run_id, self._move, starts=True)
+        super().__init__(runtime, (task.queue[0], WORKFLOW, task.execution_id), task.run_id, self._move)
         self._task = task
 
-    def _move(self, shared: Shared, run: Run | None) -> Pending:
-        if run is not None:
-            turn = Turn(shared, run)
-            sticky_unavailable(turn, self._task.stamp)
-            finish(turn)
+    def _move(self, turn: Turn) -> Pending:
+        sticky_unavailable(turn, self._task.stamp)
         return PENDING
 
     def decided(self) -> None:

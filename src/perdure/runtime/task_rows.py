@@ -67,13 +67,13 @@ class TaskRows:
                 self._matching.unread(load)
                 runtime.log.error("tasks of a queue cannot be read, will retry", queue=key[1], reason=str(failure))
                 self.unreadable.add(key)
-                runtime.alarms.at(runtime.monotonic.now() + RETRY_SECONDS, lambda: self._again(key))
+                runtime.alarms.after(RETRY_SECONDS, lambda: self._again(key))
                 return
             now = runtime.monotonic.now()
             for task, poller in self._matching.loaded(load, tasks, len(tasks) < load.limit, now):
                 runtime.dispatch.take(task, poller)
         if pages == PAGES_AT_ONCE:  # many tasks of keys held back stand before others: let the loop do other things
-            runtime.alarms.at(runtime.monotonic.now() + PAGES_PAUSE_SECONDS, lambda: self.load(key))
+            runtime.alarms.after(PAGES_PAUSE_SECONDS, lambda: self.load(key))
         if self._matching.throttled:
             runtime.dispatch.heed_limits()
 

@@ -150,7 +150,7 @@ class AwaitedUpdate(Entry):
             self.attempts += attempts
         else:
             self.prepare_again()
-            runtime.alarms.at(runtime.monotonic.now() + RETRY_SECONDS, self.ask_again)
+            runtime.alarms.after(RETRY_SECONDS, self.ask_again)
 
     def waits_at(self, loaded: Loaded) -> bool:
         return self._loaded is loaded
