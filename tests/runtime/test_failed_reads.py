@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import temporalio.api.workflowservice.v1 as ws
-from temporalio.api.enums.v1 import TaskQueueKind
 
 from perdure.clock import SkippingTime
 from perdure.config import Config
@@ -18,15 +17,15 @@ from perdure.storage.store import StoreFailed
 from tests.api.client import (
     NAMESPACE,
     QUEUE,
-    queue,
     schedule_activity,
     signal_request,
     start_request,
     start_timer,
 )
 from tests.runtime.test_mail import settle
+from tests.runtime.test_refused_batches import lose_the_answer_of_an_activity
 from tests.support import runtime_world
-from tests.support.runtime_world import World, running
+from tests.support.runtime_world import World, running, with_sticky_worker
 
 NOWHERE = "00000000-0000-0000-0000-000000000000"
 
@@ -258,15 +257,7 @@ async def test_a_task_that_was_lost_with_its_answer_waits_until_its_run_can_be_r
 
 
 async def test_an_activity_that_was_lost_with_its_answer_is_given_out_when_its_run_can_be_read(world: World) -> None:
-    await world.start_workflow()
-    command = schedule_activity()
-    command.schedule_activity_task_command_attributes.start_to_close_timeout.seconds = 3600
-    await world.step(command)
-    gone = world.poll_activity()
-    gone.leave()
-    world.store.hold()
-    await world.settle()
-    world.store.release()
+    await lose_the_answer_of_an_activity(world)
     issue = world.runtime.dispatch._issue_again
 
     def issue_again(start: Any) -> None:
@@ -287,17 +278,7 @@ async def test_an_activity_that_was_lost_with_its_answer_is_given_out_when_its_r
 
 
 async def test_a_task_of_a_stopped_worker_is_not_lost_when_its_run_cannot_be_read(world: World) -> None:
-    await world.start_workflow()
-    own = queue("own")
-    own.kind, own.normal_name = TaskQueueKind.TASK_QUEUE_KIND_STICKY, QUEUE
-    task = world.poll()
-    parked = world.poll(task_queue=own)
-    await world.settle()
-    completion = ws.RespondWorkflowTaskCompletedRequest(namespace=NAMESPACE, task_token=task.reply.task_token)
-    completion.sticky_attributes.worker_task_queue.name = "own"
-    completion.sticky_attributes.schedule_to_start_timeout.seconds = 3600
-    await world.ask(completion)
-    parked.leave()
+    (await with_sticky_worker(world, seconds=3600)).leave()
     await world.ask(signal_request())
     world.forget("order-1")
     world.store.reads_fail = {"load_execution"}

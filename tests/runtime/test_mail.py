@@ -52,6 +52,15 @@ async def send_to_one_that_must_be_loaded(world: World, receiver: str = "receive
     assert done.reply is not None, done.error
 
 
+async def sender_of_one_that_must_be_loaded(world: World) -> None:
+    """Its first workflow task waits; loads are held."""
+    await world.start_workflow("receiver")
+    await world.step()
+    await world.start_workflow("sender")
+    world.forget("receiver")
+    world.store.hold_loads()
+
+
 async def test_a_message_has_a_row_until_its_receiver_has_decided_on_it(world: World) -> None:
     await send_to_one_that_must_be_loaded(world)
     assert len(outbox(world)) == 1
@@ -110,11 +119,7 @@ async def test_a_message_does_not_overtake_one_whose_receiver_could_not_be_read(
 async def test_a_message_does_not_overtake_one_whose_delivery_was_refused_with_it(world: World) -> None:
     """The sender's second turn is in the batch that delivers the first message: its turn is decided again, and the
     first message delivered again, in which order ever."""
-    await world.start_workflow("receiver")
-    await world.step()
-    await world.start_workflow("sender")
-    world.forget("receiver")
-    world.store.hold_loads()
+    await sender_of_one_that_must_be_loaded(world)
     await world.step(signal_external("receiver", "first"), force_create_new_workflow_task=True)
     task = world.poll()
     await world.settle()
@@ -133,11 +138,7 @@ async def test_a_message_does_not_overtake_one_whose_delivery_was_refused_with_i
 
 async def test_a_message_that_is_with_its_receiver_waits_for_an_earlier_one_that_was_refused(world: World) -> None:
     """The second is for a run that must be read, which takes longer than three refusals of the first."""
-    await world.start_workflow("receiver")
-    await world.step()
-    await world.start_workflow("sender")
-    world.forget("receiver")
-    world.store.hold_loads()
+    await sender_of_one_that_must_be_loaded(world)
     second = signal_external("receiver", "second")
     second.signal_external_workflow_execution_command_attributes.execution.run_id = NOWHERE
     await world.step(signal_external("receiver", "first"), force_create_new_workflow_task=True)
@@ -181,11 +182,7 @@ async def test_a_message_that_meets_a_defect_comes_later_and_holds_up_no_other(
             raise KeyError("a defect")
 
     monkeypatch.setattr(KINDS[WORKFLOW], "deliver", delivers)
-    await world.start_workflow("receiver")
-    await world.step()
-    await world.start_workflow("sender")
-    world.forget("receiver")
-    world.store.hold_loads()
+    await sender_of_one_that_must_be_loaded(world)
     await world.step(signal_external("receiver", "first"), force_create_new_workflow_task=True)
     await world.step(signal_external("receiver", "second"), force_create_new_workflow_task=True)
     world.store.release_loads()
@@ -207,11 +204,7 @@ async def test_messages_that_all_meet_a_defect_each_come_later(world: World, mon
     def defect(shared: Any, run: Any, message: Any) -> None:
         raise KeyError("a defect")
 
-    await world.start_workflow("receiver")
-    await world.step()
-    await world.start_workflow("sender")
-    world.forget("receiver")
-    world.store.hold_loads()
+    await sender_of_one_that_must_be_loaded(world)
     await world.step(*[signal_external("receiver", f"s-{n}") for n in range(240)])
     monkeypatch.setattr(KINDS[WORKFLOW], "deliver", defect)
     world.store.release_loads()

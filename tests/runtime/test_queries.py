@@ -9,8 +9,8 @@ from temporalio.api.enums.v1 import QueryResultType
 
 from perdure.engine.tokens import QUERY_TASK, decode_token
 from perdure.errors import FailedPrecondition, NotFound
-from tests.api.client import NAMESPACE, execution, queue, signal_request, start_timer, values
-from tests.support.runtime_world import TestCall, World
+from tests.api.client import NAMESPACE, execution, signal_request, start_timer, values
+from tests.support.runtime_world import World, with_sticky_worker
 
 ANSWERED = QueryResultType.QUERY_RESULT_TYPE_ANSWERED
 
@@ -41,19 +41,6 @@ async def with_started_task(world: World) -> Any:
     poll = world.poll()
     await world.settle()
     return poll.reply
-
-
-async def with_sticky_worker(world: World) -> TestCall:
-    """A workflow that has begun and is in the cache of a worker, whose poll of its own queue is returned."""
-    await world.start_workflow()
-    poll = world.poll()
-    await world.settle()
-    own = world.poll(task_queue=queue("own", kind=2, normal_name="orders"))
-    completion = ws.RespondWorkflowTaskCompletedRequest(namespace=NAMESPACE, task_token=poll.reply.task_token)
-    completion.sticky_attributes.worker_task_queue.name = "own"
-    completion.sticky_attributes.schedule_to_start_timeout.seconds = 5
-    await world.ask(completion)
-    return own
 
 
 async def test_a_query_sees_what_was_acknowledged_before_it_although_a_task_is_under_way(world: World) -> None:

@@ -250,19 +250,23 @@ async def test_a_message_that_waits_for_its_receiver_is_lost_with_the_batch_of_i
     assert not world.runtime.mail.on_way
 
 
-@pytest.mark.parametrize("refusals", [1, 3])
-async def test_an_activity_that_was_lost_with_its_answer_is_given_to_another_although_that_was_refused(
-    world: World, refusals: int
-) -> None:
+async def lose_the_answer_of_an_activity(world: World) -> None:
+    """Its poll goes before its start is written, which is about to land."""
     await world.start_workflow()
     command = schedule_activity()
     command.schedule_activity_task_command_attributes.start_to_close_timeout.seconds = 3600
     await world.step(command)
-    gone = world.poll_activity()
-    gone.leave()
+    world.poll_activity().leave()
     world.store.hold()
     await world.settle()
     world.store.release()
+
+
+@pytest.mark.parametrize("refusals", [1, 3])
+async def test_an_activity_that_was_lost_with_its_answer_is_given_to_another_although_that_was_refused(
+    world: World, refusals: int
+) -> None:
+    await lose_the_answer_of_an_activity(world)
     world.store.refusals = refusals
     await world.settle()
     await world.pass_time(2)

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import temporalio.api.workflowservice.v1 as ws
-from temporalio.api.enums.v1 import QueryResultType, TaskQueueKind
+from temporalio.api.enums.v1 import QueryResultType
 
 from perdure.engine.needs import Needs
 from perdure.errors import NotFound, Unavailable
@@ -23,7 +23,7 @@ from tests.api.client import (
     start_request,
     values,
 )
-from tests.support.runtime_world import TestCall, World
+from tests.support.runtime_world import TestCall, World, sticky, with_sticky_worker
 
 
 def terminate(workflow_id: str = "order-1") -> ws.TerminateWorkflowExecutionRequest:
@@ -137,12 +137,7 @@ async def test_a_poll_whose_task_could_not_be_written_gets_it_when_it_can(world:
 
 async def test_a_sticky_task_goes_to_any_worker_when_its_own_has_not_been_seen_for_a_while(world: World) -> None:
     await world.start_workflow()
-    poll = world.poll()
-    await world.settle()
-    completion = ws.RespondWorkflowTaskCompletedRequest(namespace=NAMESPACE, task_token=poll.reply.task_token)
-    completion.sticky_attributes.worker_task_queue.name = "own"
-    completion.sticky_attributes.schedule_to_start_timeout.seconds = 60
-    await world.ask(completion)
+    await world.step(sticky_attributes=sticky(60))
     other = world.poll()
 
     await world.ask(signal_request())
@@ -180,20 +175,11 @@ async def test_a_poll_hears_that_its_tasks_history_cannot_be_read_and_the_task_c
 
 async def test_a_task_that_could_not_be_started_does_not_come_back_once_another_took_its_place(world: World) -> None:
     """The worker's own queue is left for the common one while the start waits to be tried again."""
-    await world.start_workflow()
-    own = queue("own")
-    own.kind, own.normal_name = TaskQueueKind.TASK_QUEUE_KIND_STICKY, QUEUE
-    task = world.poll()
-    world.poll(task_queue=own).leave()
-    await world.settle()
-    completion = ws.RespondWorkflowTaskCompletedRequest(namespace=NAMESPACE, task_token=task.reply.task_token)
-    completion.sticky_attributes.worker_task_queue.name = "own"
-    completion.sticky_attributes.schedule_to_start_timeout.FromMilliseconds(500)
-    await world.ask(completion)
+    (await with_sticky_worker(world, seconds=0.5)).leave()
     await world.ask(signal_request())
     world.forget("order-1")
     world.store.reads_fail = {"load_execution"}
-    poll = world.poll(task_queue=own)
+    poll = world.poll(task_queue=queue("own", kind=2, normal_name=QUEUE))
     await world.settle()
     assert isinstance(poll.error, Unavailable)
     world.store.reads_fail = set()
@@ -300,18 +286,7 @@ async def test_a_token_that_was_answered_once_is_dead(world: World) -> None:
 
 
 async def test_shutting_down_a_worker_frees_its_polls_and_moves_its_sticky_tasks(world: World) -> None:
-    await world.start_workflow()
-    sticky = ws.PollWorkflowTaskQueueRequest(
-        namespace=NAMESPACE, task_queue=queue("own", kind=2, normal_name="orders"), worker_instance_key="w"
-    )
-    poll = world.poll()
-    await world.settle()
-    parked = world.call(sticky, within=60)
-    completion = ws.RespondWorkflowTaskCompletedRequest(namespace=NAMESPACE, task_token=poll.reply.task_token)
-    completion.sticky_attributes.worker_task_queue.name = "own"
-    completion.sticky_attributes.schedule_to_start_timeout.seconds = 10
-    await world.ask(completion)
-    parked.leave()
+    (await with_sticky_worker(world, seconds=10, worker_instance_key="w")).leave()
     await world.ask(signal_request())  # its task waits in the sticky queue, whose worker polled a moment ago
 
     await world.ask(

@@ -13,7 +13,7 @@ from tests.api.client import NAMESPACE, complete_workflow, execution, signal_ext
 from tests.api.updating import ACCEPTED, ADMITTED, COMPLETED, poll_request, update_request, with_start
 from tests.engine.updating import accept, reject, respond
 from tests.runtime.test_failed_reads import rows
-from tests.support.runtime_world import World
+from tests.support.runtime_world import World, sticky
 
 
 async def idle(world: World) -> None:
@@ -265,10 +265,8 @@ async def test_a_task_for_an_update_that_becomes_a_normal_one_while_it_is_offere
     await world.start_workflow()
     task = await take(world)
     world.call(update_request())
-    completion = ws.RespondWorkflowTaskCompletedRequest(namespace=NAMESPACE, task_token=task.task_token)
-    completion.sticky_attributes.worker_task_queue.name = "own"
-    completion.sticky_attributes.schedule_to_start_timeout.seconds = 60
-    completion.commands.append(signal_external("receiver"))
-    await world.ask(completion)
+    done = world.complete(task, signal_external("receiver"), sticky_attributes=sticky(60))
+    await world.settle()
+    assert done.error is None
 
     assert [row.execution_id for row in rows(world)].count("order-1") == 1

@@ -6,14 +6,14 @@ from typing import Any
 
 import temporalio.api.workflowservice.v1 as ws
 from temporalio.api.command.v1 import Command
-from temporalio.api.enums.v1 import CommandType, EventType, HistoryEventFilterType, TaskQueueKind
+from temporalio.api.enums.v1 import CommandType, EventType, HistoryEventFilterType
 
 from perdure.errors import Unavailable
 from perdure.runtime.pages import HistoryPage
 from perdure.storage.store import StoreFailed
-from tests.api.client import NAMESPACE, QUEUE, execution, queue, schedule_activity, signal_request, start_request
+from tests.api.client import NAMESPACE, QUEUE, execution, schedule_activity, signal_request, start_request
 from tests.runtime.test_updates import loaded, take
-from tests.support.runtime_world import World
+from tests.support.runtime_world import World, with_sticky_worker
 
 CLOSE = HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT
 
@@ -169,24 +169,14 @@ async def test_a_query_whose_caller_was_refused_shuts_out_no_other(world: World)
 async def test_a_query_leaves_a_dead_workers_queue_although_it_was_handed_out_when_its_time_there_was_over(
     world: World,
 ) -> None:
-    await world.start_workflow()
-    own = queue("own")
-    own.kind, own.normal_name = TaskQueueKind.TASK_QUEUE_KIND_STICKY, QUEUE
-    task = await take(world)
-    completion = ws.RespondWorkflowTaskCompletedRequest(namespace=NAMESPACE, task_token=task.task_token)
-    completion.commands.append(schedule_activity())
-    completion.sticky_attributes.worker_task_queue.CopyFrom(own)
-    completion.sticky_attributes.schedule_to_start_timeout.seconds = 5
-    await world.ask(completion)
-    sticky = world.poll(task_queue=own)
-    await world.settle()
+    own = await with_sticky_worker(world, schedule_activity())
     world.store.hold()
     world.poll_activity()  # its start is being written, and makes no workflow task
     await world.settle()
     world.call(query(), within=100)
     await world.settle()
     await world.pass_time(6)
-    sticky.leave()
+    own.leave()
     world.store.release()
     await world.settle()
 

@@ -14,6 +14,7 @@ from typing import Any
 import temporalio.api.workflowservice.v1 as ws
 from google.protobuf.message import Message
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.taskqueue.v1 import StickyExecutionAttributes
 
 from perdure.api.handlers import all_handlers
 from perdure.api.registry import Method, build_methods
@@ -26,7 +27,7 @@ from perdure.log import Log
 from perdure.runtime.runtime import Runtime
 from perdure.storage.sqlite import SqliteStore
 from perdure.storage.store import Batch, Done, Refused, StoreFailed, Unknown
-from tests.api.client import NAMESPACE, execution, queue, start_request
+from tests.api.client import NAMESPACE, QUEUE, execution, queue, start_request
 
 
 class ManualClock:
@@ -321,3 +322,20 @@ async def running(**settings: Any) -> AsyncIterator[World]:
         yield world
     finally:
         await world.stop()
+
+
+# ---- a worker that has a queue of its own
+def sticky(seconds: float) -> StickyExecutionAttributes:
+    """What such a worker completes a task with; `seconds`: how long its next tasks wait in its own queue."""
+    attributes = StickyExecutionAttributes()
+    attributes.worker_task_queue.name = "own"
+    attributes.schedule_to_start_timeout.FromMilliseconds(round(seconds * 1000))
+    return attributes
+
+
+async def with_sticky_worker(world: World, *commands: Any, seconds: float = 5, **poll: Any) -> TestCall:
+    """A workflow that has begun and is in the cache of a worker, whose poll of its own queue is returned."""
+    await world.start_workflow()
+    own = world.poll(task_queue=queue("own", kind=2, normal_name=QUEUE), **poll)
+    await world.step(*commands, sticky_attributes=sticky(seconds))
+    return own
